@@ -19,6 +19,7 @@ from tests import tiny
 from tests.lifecycle import pictures
 from tests.tracking.reading import ROOT
 
+CLASSES = params.ClassesTask(kind="classes")
 LIMITS = params.DriftLimits(changed=1.0, labels=0.2, lengths=0.2, unknown=0.1)
 
 
@@ -199,7 +200,7 @@ def test_a_folder_of_pictures_without_labels_is_compared_by_brightness(
         (tmp_path / name / "deeper").mkdir(parents=True)
         for place, (image, _) in enumerate(some):
             (tmp_path / name / "deeper" / f"{place}.png").write_bytes(image)
-        sample = unlabelled.read(tmp_path / name, settings)
+        sample = unlabelled.read(tmp_path / name, settings, CLASSES)
         found = drift.measure_unlabelled(sample, drift.unseen(sample, known), earlier)
         return found.rows, [text.split()[0] for text in found.beyond(LIMITS)]
 
@@ -209,9 +210,9 @@ def test_a_folder_of_pictures_without_labels_is_compared_by_brightness(
     assert beyond("dusk", pictures.draw(60, seed=1, light=-30)) == (60, ["lengths"])
     assert "notes.txt" in capsys.readouterr().out, "unreadable files are named"
     with pytest.raises(DataError, match="is a file"):
-        unlabelled.read(tmp_path / "dusk/notes.txt", settings)
+        unlabelled.read(tmp_path / "dusk/notes.txt", settings, CLASSES)
     with pytest.raises(DataError, match="does not exist"):
-        unlabelled.read(tmp_path / "nothing", settings)
+        unlabelled.read(tmp_path / "nothing", settings, CLASSES)
 
 
 def test_what_a_vocabulary_lacks_is_told_by_texts_that_were_left_out_of_it(tmp_path: Path) -> None:
@@ -316,6 +317,6 @@ def test_a_folder_of_clips_without_labels(tmp_path: Path, audio_settings: Any) -
     (tmp_path / "sub/a.wav").write_bytes(audio_files.saved(audio_files.tone(level=0.5)))
     (tmp_path / "b.flac").write_bytes(audio_files.saved(audio_files.tone(seconds=0.5, level=0.05), "FLAC"))
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    sample = unlabelled.read(tmp_path, audio_settings())
+    sample = unlabelled.read(tmp_path, audio_settings(), CLASSES)
     assert sample.kind == "audio" and len(sample.keys) == 2
     assert sample.levels == [(0.5, -29.0), (1.0, -9.0)]

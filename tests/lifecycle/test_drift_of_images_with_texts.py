@@ -15,6 +15,7 @@ from baton.lifecycle import test_table
 from baton.lifecycle.retraining import drift, unlabelled
 from tests.lifecycle import pictures
 
+CLASSES = params.ClassesTask(kind="classes")
 LIMITS = params.DriftLimits(changed=10.0, labels=0.2, lengths=0.2, unknown=0.1)
 
 
@@ -89,7 +90,7 @@ def test_new_rows_without_labels(earlier: tuple[Path, dict[str, Any]], tmp_path:
     texts: list[str | None] = [text for _, _, text in some]
     table = {"image": [*images, b"broken", images[0]], "text": [*texts, "a broken image", None]}
     pq.write_table(pa.table(table), tmp_path / "new.parquet")
-    sample = unlabelled.read(tmp_path / "new.parquet", settings())
+    sample = unlabelled.read(tmp_path / "new.parquet", settings(), CLASSES)
     assert len(sample.keys) == 60 and sample.input(3) == {"image": images[3], "text": texts[3]}
     places = drift.unseen(sample, test_table.training_digests(earlier[0]))
     found = drift.measure_unlabelled(sample, places, earlier[1])
@@ -99,7 +100,7 @@ def test_new_rows_without_labels(earlier: tuple[Path, dict[str, Any]], tmp_path:
 def test_a_table_without_texts_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": [b""]}), tmp_path / "new.parquet")
     with pytest.raises(DataError, match="no column text"):
-        unlabelled.read(tmp_path / "new.parquet", settings())
+        unlabelled.read(tmp_path / "new.parquet", settings(), CLASSES)
 
 
 def settings() -> params.ImageTextPreprocess:

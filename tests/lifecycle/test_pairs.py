@@ -16,6 +16,8 @@ from baton.lifecycle.promotion import scoring
 from baton.lifecycle.retraining import drift, unlabelled
 from tests import tiny
 
+CLASSES = params.ClassesTask(kind="classes")
+
 
 def write(folder: Path, second: str = "{} of course") -> Path:
     """Write clean tables whose second texts are made of the first."""
@@ -68,7 +70,7 @@ def test_new_rows_are_read_from_two_columns(
 ) -> None:
     path = tmp_path / "new.csv"
     path.write_text("question,answer\nwhy,because of it\nwhen,\n,now\nhow,so\n")
-    sample = unlabelled.read(path, settings(text_column="question", text_pair_column="answer"))
+    sample = unlabelled.read(path, settings(text_column="question", text_pair_column="answer"), CLASSES)
     assert sample.pairs == [("why", "because of it"), ("how", "so")]
     assert [sample.input(place) for place in (0, 1)] == [["why", "because of it"], ["how", "so"]]
     assert test_table.digests(sample.keys)[0] == test_table.digests(["WHY ␟ because  of it"])[0]

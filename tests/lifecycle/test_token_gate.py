@@ -25,7 +25,7 @@ from baton.lifecycle import test_table
 from baton.lifecycle.promotion import gate, scoring
 from baton.lifecycle.promotion.gate import Scored
 from baton.lifecycle.promotion.verdicts import Verdict
-from baton.lifecycle.retraining import drift
+from baton.lifecycle.retraining import drift, unlabelled
 from baton.lifecycle.test_table import Table, digests
 from baton.tasks import token_decoding
 from baton.tasks.token_figures import TokenFigures
@@ -152,6 +152,42 @@ def test_drift_compares_the_types_and_the_places_of_entities(tmp_path: Path) -> 
     rewrite(clean, lambda tags: [0 if tag < 3 else tag - 2 for tag in tags])  # places are goods now
     other = drift.measure(clean, profile)
     assert other.rows > 40 and other.distances["labels"].excess > 0.3
+
+
+@pytest.mark.parametrize(
+    "form", ["conll", "conll without tags", "jsonl", "parquet", "delimited", "token_xml"]
+)
+def test_new_texts_come_as_lists_of_tokens_too(form: str, tmp_path: Path) -> None:
+    """Each is the text that training data of the same form has."""
+    clean, path = (
+        tiny_tokens.write_clean(tmp_path / "clean", {"train": 9, "val": 3, "test": 1}),
+        tmp_path / "new",
+    )
+    tokens = [text.split() for text in pq.read_table(clean / "train.parquet")["text"].to_pylist()]
+    own: dict[str, Any] = {"kind": form.partition(" ")[0], "encoding": "utf-8"}
+    match form.split():
+        case ["conll", *without]:
+            own |= {"separator": None, "columns": ("text", "pos", "tag")}
+            end = "\n" if without else " X O\n"
+            path.write_text("\n".join("".join(word + end for word in row) for row in tokens))
+        case ["jsonl"]:
+            path.write_text("".join(json.dumps({"text": row}) + "\n" for row in tokens))
+        case ["parquet"]:
+            pq.write_table(pa.table({"text": tokens}), path)
+            own.pop("encoding")
+        case ["delimited"]:
+            own |= {"delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None}
+            pd.DataFrame({"text": map(json.dumps, tokens)}).to_csv(path)
+        case ["token_xml"]:
+            own = {"kind": "token_xml", "element": "A"}
+            words = ("".join(f"<B>{word}</B> " for word in row) for row in tokens)
+            path.write_text(f"<All>{''.join(f'<A>{row}</A>' for row in words)}</All>")
+    recipe = params.read(Path("recipes/tokens-conll.yaml"))
+    name = "token" if form == "token_xml" else "text"
+    changed = recipe.preprocess.model_dump() | {"format": own, "text_column": name}
+    sample = unlabelled.read(path, params.TextPreprocess.model_validate(changed), recipe.task)
+    assert [*sample.keys] == [" ".join(row) for row in tokens]
+    assert drift.unseen(sample, test_table.training_digests(clean)) == []
 
 
 def rewrite(clean: Path, change: Callable[[list[int]], list[int]]) -> None:

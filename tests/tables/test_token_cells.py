@@ -1,5 +1,6 @@
 """Tagged texts in every form, and what is wrong with them, named by row."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,21 @@ def test_all_schemes_mean_the_same(tmp_path: Path, tags: str) -> None:
         assert entities(table) == [WANTED, WANTED] and table.rows[0].text == "Ann Lee Rome Bonn ."
 
 
+def test_tokens_in_the_text_of_a_json_list(tmp_path: Path) -> None:
+    """As a table of CSV has them; a text with spans is a text, whatever it looks like."""
+    path = tmp_path / "data.csv"
+    tags = ["B-PER", "I-PER", "B-LOC", "B-LOC", "O"]
+    cells = [(json.dumps(SENTENCE), json.dumps(tags)), (json.dumps(SENTENCE), json.dumps(tags[1:]))]
+    cells += [('["Rome"]', json.dumps([span(2, 6)])), ("[no list]", '["O", "O"]'), ('["Rome"]', "")]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "spans"), *cells])
+    form = params.DelimitedFormat(kind="delimited", delimiter=",", quote='"', skip_lines=0, columns=None)
+    table = read(path, form)
+    assert [row.text for row in table.rows] == [" ".join(SENTENCE), '["Rome"]', "[no list]"]
+    assert entities(table) == [WANTED, [[0, 1, "LOC"]], []]
+    assert table.malformed["train:2"] == "5 tokens, but 4 tags"
+
+
 def test_the_columns_of_conll(tmp_path: Path) -> None:
     text = "-DOCSTART- O\n\nAnn B-PER\nLee I-PER\n\n\nin O\nRome\tB-LOC\n-DOCSTART- O\n\nBonn B-LOC\n"
     table = read(conll(tmp_path, text), CONLL, names=("word", "tag"))
@@ -181,6 +197,13 @@ def test_xml(tmp_path: Path) -> None:
     assert entities(table) == [[[0, 2, "City"], [3, 4, "Zip"]], [[0, 1, "Zip"]]]
     with pytest.raises(DataError, match=r"has no texts\n.*A, All, City"):
         read(path, params.TokenXmlFormat(kind="token_xml", element="B"), names=("token", "tag"))
+    path.write_text(
+        "<All><A>at <City>Bonn</City>, <City>Rome</City>!<!-- one --></A><A><B><C>x</C></B></A></All>"
+    )
+    table = read(path, form, names=("token", "tag"))
+    assert [row.text for row in table.rows] == ["at Bonn , Rome !"]  # nothing is left out
+    assert entities(table) == [[[1, 2, "City"], [3, 4, "City"]]]
+    assert table.malformed == {"train:2": "<B> has an element in it, <C>; entities cannot be nested"}
     path.write_text("<All><A>")
     with pytest.raises(DataError, match="is not valid XML"):
         read(path, form, names=("token", "tag"))

@@ -4,28 +4,23 @@ Inputs: texts and the tags of their words -> a fitted baseline that gives the wo
 tags.
 """
 
-import itertools
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from baton import console, params
+from baton import params
 from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Tokens
+from baton.evaluate import token_crf
 from baton.evaluate.token_outputs import TokenOutputs
-from baton.tasks import token_decoding
-from baton.tasks.token_figures import TokenFigures
 from baton.texts import words
 
 LEAST = 1e-12  # a probability of 0 has no logarithm
-REACH = 2  # words to either side that a CRF sees
-AFFIX = 3  # characters of a beginning or an end that it sees
 
 
 @dataclass(frozen=True)
@@ -61,10 +56,17 @@ class TokenBaselines:
         validation: tuple[Sequence[str], Ragged] | None,
         weights: NDArray[np.float32] | None,
     ) -> TokenFitted:
-        """Fit a baseline; a CRF has no weights of rows."""
+        """Fit a baseline."""
         match baseline:
             case params.CrfBaseline():
-                return self._crf(baseline, inputs, targets, validation)
+                cut_up = [cut(text, self.spec) for text in inputs]
+                held = (
+                    None
+                    if validation is None
+                    else ([cut(text, self.spec) for text in validation[0]], validation[1])
+                )
+                model = token_crf.fit(baseline, self.spec, cut_up, targets, held, weights)
+                return TokenFitted(partial(token_crf.tagged, model), self.spec)
             case params.MajorityBaseline():
                 return self._majority(inputs, targets, weights)
         raise AssertionError(f"params refuse {baseline.kind} for tokens")
@@ -107,30 +109,6 @@ class TokenBaselines:
 
         return TokenFitted(tagged, spec)
 
-    def _crf(
-        self,
-        baseline: params.CrfBaseline,
-        inputs: Sequence[str],
-        targets: Ragged,
-        validation: tuple[Sequence[str], Ragged] | None,
-    ) -> TokenFitted:
-        """Fit a CRF (Lafferty et al. 2001) for each pair of c1 and c2; keep the best on validation."""
-        grid = [*itertools.product(baseline.c1, baseline.c2)]
-        best: tuple[float, TokenFitted] | None = None
-        for c1, c2 in grid:
-            model = _trained(self.spec, inputs, targets, c1, c2, baseline.iterations)
-            if len(grid) == 1:
-                return model
-            assert validation is not None, "choosing among several weights needs held-out rows"
-            found, offsets = model.outputs(validation[0]), validation[1].offsets
-            entities = token_decoding.entities(found.chosen, offsets)
-            scores = TokenFigures(self.spec).entity_scores(validation[1], entities)
-            console.say(f"crf with c1 {c1:g}, c2 {c2:g}: entity F1 {scores['entity_f1']:.4f} on validation")
-            if best is None or scores["entity_f1"] > best[0]:
-                best = scores["entity_f1"], model
-        assert best is not None, "params have at least one pair"
-        return best[1]
-
 
 def _most(counts: Counter[int]) -> int:
     return min(counts, key=lambda tag: (-counts[tag], tag))
@@ -139,64 +117,3 @@ def _most(counts: Counter[int]) -> int:
 def cut(text: str, spec: Tokens) -> list[str]:
     """Return the words of a text."""
     return [text[start:end] for start, end in words.cut(text, spec.words)]
-
-
-def features(own: Sequence[str]) -> list[list[str]]:
-    """Return what a CRF sees of each word: itself, its ends, its shape, and its neighbours.
-
-    Those of the tutorial of sklearn-crfsuite (Korobov), with two neighbours to either side and the shape.
-    """
-    found = []
-    for place, word in enumerate(own):
-        shape = "".join(map(_kind, word))
-        short = "".join(key for key, _ in itertools.groupby(shape))
-        row = ["bias", f"lower={word.lower()}", f"shape={shape[:12]}", f"short={short[:12]}"]
-        row += [f"begin={word[:AFFIX].lower()}", f"end={word[-AFFIX:].lower()}", f"last={word[-1]}"]
-        for step in range(-REACH, REACH + 1):
-            other = place + step
-            if step and 0 <= other < len(own):
-                near = own[other]
-                row += [f"{step}:lower={near.lower()}", f"{step}:shape={''.join(map(_kind, near))[:6]}"]
-        if place == 0:
-            row.append("first")
-        if place == len(own) - 1:
-            row.append("last")
-        found.append(row)
-    return found
-
-
-def _kind(one: str) -> str:
-    return "d" if one.isdigit() else "A" if one.isupper() else "a" if one.isalpha() else one
-
-
-def _trained(
-    spec: Tokens, inputs: Sequence[str], targets: Ragged, c1: float, c2: float, iterations: int
-) -> TokenFitted:
-    import pycrfsuite
-
-    trainer = pycrfsuite.Trainer(algorithm="lbfgs", verbose=False)
-    trainer.set_params(
-        {"c1": c1, "c2": c2, "max_iterations": iterations, "feature.possible_transitions": True}
-    )
-    for text, start, end in zip(inputs, targets.offsets[:-1], targets.offsets[1:], strict=True):
-        if end > start:
-            trainer.append(features(cut(text, spec)), [str(tag) for tag in targets.values[start:end]])
-    tagger = pycrfsuite.Tagger()
-    with tempfile.TemporaryDirectory() as folder:
-        trainer.train(str(path := Path(folder, "crf")))
-        content = path.read_bytes()
-    tagger.open_inmemory(content)
-    known = tagger.labels()
-
-    def tagged(own: list[str]) -> tuple[NDArray[np.float64], list[int]]:
-        found = np.zeros((len(own), spec.width))
-        if not own:
-            return found, []
-        assert content, "the tagger reads it, but does not keep it"
-        tags = [int(tag) for tag in tagger.tag(features(own))]
-        for place in range(len(own)):
-            for tag in known:
-                found[place, int(tag)] = tagger.marginal(tag, place)
-        return found, tags
-
-    return TokenFitted(tagged, spec)

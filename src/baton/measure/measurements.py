@@ -62,6 +62,7 @@ MODULES = (
     "evaluate/sequence_outputs.py",
     "evaluate/timing.py",
     "evaluate/token_baselines.py",
+    "evaluate/token_crf.py",
     "evaluate/token_outputs.py",
 )
 

@@ -38,6 +38,11 @@ class Columns:
         return (self.label,) if isinstance(self.label, str) else self.label
 
     @property
+    def unlabelled(self) -> bool:
+        """Whether no label is read: new rows have none, and their text takes its place."""
+        return set(self.labels) <= set(self.texts)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The columns to read from a file, each once."""
         wanted = dict.fromkeys([*self.texts, *filter(None, [self.pair]), *self.labels, *self.extra.names])

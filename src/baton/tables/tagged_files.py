@@ -3,7 +3,8 @@
 - CoNLL (Tjong Kim Sang & De Meulder 2003): one token per line with its columns, a blank line after each text,
   lines `-DOCSTART-` between documents.
 - XML: an element per text, in which an element per token has the tag as its name, as in
-  `<Text><City>New</City> <City>York</City></Text>`; neighbours with the same name are one entity.
+  `<Text><City>New</City> <City>York</City>, 1st</Text>`; neighbours with the same name are one entity, and
+  what lies between elements is outside of entities.
 """
 
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ OUTSIDE = ("O", "Null")  # names of elements that are not entities
 def read_columns(table: RawTable, settings: params.ConllFormat, wanted: Columns) -> None:
     """Add each text as a row; a text with a line that lacks a column is malformed.
 
+    New texts, of which no tag is read, may lack the columns after that of the token.
+
     Raises:
         DataError: The file is not text, its encoding is uncertain, or a column is missing.
     """
@@ -31,21 +34,21 @@ def read_columns(table: RawTable, settings: params.ConllFormat, wanted: Columns)
         if names.count(name) != 1:
             hint = f"name it in {wanted.section}.format.columns, in its place among the columns of a line"
             raise columns.missing(table.path, name, names, wanted, hint)
+    places = {name: names.index(name) for name in wanted.names}
+    least = max(places.values()) + 1 if wanted.unlabelled else len(names)
     encoding = encodings.find(table.path, settings.encoding, f"{wanted.section}.format.encoding")
     table.guessed = encoding.name if encoding.guessed else ""
     if encoding.remark:
         table.remarks.append(encoding.remark)
     with encodings.text(table.path, encoding) as file:
         for lines in _texts(iter(file), settings.separator):
-            wrong = next((number for number, cells in lines if len(cells) != len(names)), None)
+            wrong = next((number for number, cells in lines if not least <= len(cells) <= len(names)), None)
             if wrong is not None:
                 count = len(next(cells for number, cells in lines if number == wrong))
                 table.reject(f"line {wrong}: {count} columns instead of {len(names)}")
                 continue
-            values = dict(
-                zip(names, map(list, zip(*(cells for _, cells in lines), strict=True)), strict=True)
-            )
-            table.add(*wanted.row({name: values[name] for name in wanted.names}))
+            values = {name: [cells[place] for _, cells in lines] for name, place in places.items()}
+            table.add(*wanted.row(values))
 
 
 def _texts(lines: Iterator[str], separator: str | None) -> Iterator[list[tuple[int, list[str]]]]:
@@ -76,10 +79,12 @@ def read_xml(table: RawTable, settings: params.TokenXmlFormat, wanted: Columns) 
         for _, element in ET.iterparse(table.path):  # noqa: S314  expat refuses runaway entities
             kinds.add(element.tag)
             if element.tag == settings.element:
-                found = [(one.tag, token) for one in element for token in (one.text or "").split()]
-                tags = ["O" if tag in OUTSIDE else f"I-{tag}" for tag, _ in found]
-                values = {TOKEN: [token for _, token in found], TAG: tags}
-                table.add(*wanted.row({name: values[name] for name in wanted.names}))
+                found = _tagged(element)
+                if isinstance(found, str):
+                    table.reject(found)
+                else:
+                    values = {TOKEN: [token for token, _ in found], TAG: [tag for _, tag in found]}
+                    table.add(*wanted.row({name: values[name] for name in wanted.names}))
                 element.clear()
     except ET.ParseError as error:
         hint = f"fix the file, or set {wanted.section}.format to its actual format"
@@ -90,3 +95,15 @@ def read_xml(table: RawTable, settings: params.TokenXmlFormat, wanted: Columns) 
         hint = f"set {wanted.section}.format.element to the element of a text"
         got = ", ".join(sorted(kinds)[:10])
         raise DataError(f"{table.path} has no texts", got=got, expected=expected, hint=hint)
+
+
+def _tagged(element: ET.Element) -> list[tuple[str, str]] | str:
+    """Return tokens with their tags, or the fault."""
+    found = [(token, OUTSIDE[0]) for token in (element.text or "").split()]
+    for one in element:
+        if len(one):
+            return f"<{one.tag}> has an element in it, <{one[0].tag}>; entities cannot be nested"
+        tag = OUTSIDE[0] if one.tag in OUTSIDE else f"I-{one.tag}"
+        found += [(token, tag) for token in (one.text or "").split()]
+        found += [(token, OUTSIDE[0]) for token in (one.tail or "").split()]
+    return found

@@ -29,7 +29,7 @@ class Entities(NamedTuple):
 
 @dataclass(frozen=True)
 class TokenCells:
-    """A cell is a list of spans or of tags, or the text of such a JSON list.
+    """A cell is a list of spans or of tags, or the text of such a JSON list; so may be the tokens of tags.
 
     `Row.label` is the JSON of `Entities`; '' if the cell is null: it is then unknown what the text holds.
     """
@@ -44,9 +44,14 @@ class TokenCells:
 
     def joined(self, text: Any, value: Any, pair: Any = None) -> Joined | str:  # noqa: ARG002
         """Return the text and the JSON of its `Entities`, from any form of either, or the fault."""
+        items = None if is_null(value) else _listed(value)
+        if isinstance(items, str):
+            return items
+        tagged = bool(items) and all(isinstance(item, str | bytes) for item in items or ())
+        given = text if isinstance(text, list) else None if items and not tagged else _written_tokens(text)
         tokens: list[words.Span] | None = None
-        if isinstance(text, list):
-            found = token_spans.of_tokens(text)
+        if given is not None:
+            found = token_spans.of_tokens(given)
             if isinstance(found, str):
                 return found
             whole, tokens = found
@@ -54,13 +59,10 @@ class TokenCells:
             whole = spelled
         else:
             return f"text is a {type(text).__name__}"
-        if is_null(value):
+        if items is None:
             return Joined(whole, None)
-        items = _listed(value)
-        if isinstance(items, str):
-            return items
-        if tokens is None and items and all(isinstance(item, str | bytes) for item in items):
-            tokens = words.cut(whole, "space")
+        if tokens is None and tagged:
+            tokens = token_spans.between_spaces(whole)
         spans = token_spans.of_spans(whole, items) if tokens is None else token_spans.of_tags(tokens, items)
         if isinstance(spans, str):
             return spans
@@ -173,6 +175,18 @@ def _listed(value: Any) -> list[Any] | str:
         found = None
     shown = f"label {written[:60]!r} is not a JSON list of spans or tags"
     return found if isinstance(found, list) else shown
+
+
+def _written_tokens(text: Any) -> list[Any] | None:
+    """Return the tokens in the text of a JSON list of strings; None if it is another text."""
+    written = (plain(text) or "").strip()
+    if not (written.startswith("[") and written.endswith("]")):
+        return None
+    try:
+        found = json.loads(written)
+    except (ValueError, RecursionError):
+        return None
+    return found if found and all(isinstance(one, str) for one in found) else None
 
 
 def _written(found: Entities) -> str:

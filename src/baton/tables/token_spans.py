@@ -41,6 +41,11 @@ def of_tokens(tokens: Sequence[Any]) -> tuple[str, list[Span]] | str:
     return " ".join(parts), places
 
 
+def between_spaces(text: str) -> list[Span]:
+    """Return the tokens of a text that was cut at white space, also those that nobody sees."""
+    return [match.span() for match in re.finditer(r"\S+", text)]
+
+
 def of_tags(tokens: Sequence[Span], tags: Sequence[Any]) -> Spans | str:
     """Return the entities of a tag for each token, in characters.
 

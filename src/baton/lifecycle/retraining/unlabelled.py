@@ -3,7 +3,8 @@
     baton drift FILE_OR_FOLDER [--predict]
 
 A table, or a folder of texts or tables, is read as params.preprocess specifies (`format`, `text_column`,
-`text_pair_column`), or as Parquet if it has that suffix; other columns, also one of labels, are optional.
+`text_pair_column`), or as Parquet if it has that suffix; other columns, also one of labels, are optional. The
+text may be a list of tokens where words have tags.
 Images with texts come as Parquet, with the columns that params.preprocess names.
 """
 
@@ -24,10 +25,11 @@ from baton.lifecycle.retraining import drift, predicted_drift, sound_levels
 from baton.lifecycle.retraining.drift import Sample
 from baton.sounds import audio_decoding
 from baton.sources import image_folders, local_files
-from baton.tables import checks, image_tables
+from baton.tables import checks, image_tables, target_cells
 from baton.tables import readers as raw_tables
 from baton.tables.columns import Columns
 from baton.tables.rows import plain
+from baton.tables.target_cells import TargetCells
 
 SHOWN = 3  # the number of files or rows that a message names
 
@@ -72,7 +74,7 @@ def judge(own: registry.Registry, settings: params.Params, path: Path, predict: 
             hint=hint,
         )
     profile = json.loads(kept)
-    sample = read(path, settings.preprocess, profile.get(drift.BITS, BITS_16))
+    sample = read(path, settings.preprocess, settings.task, profile.get(drift.BITS, BITS_16))
     places, uri = drift.unseen(sample, known), own.uri(champion)
     by_model = (
         predicted_drift.distance(uri, registry.CLEAN / "val.parquet", known, sample, places)
@@ -114,7 +116,7 @@ def judge(own: registry.Registry, settings: params.Params, path: Path, predict: 
     return Judged(bool(beyond), "\n".join([*lines, verdict]))
 
 
-def read(path: Path, settings: params.Preprocess, bits: int = BITS_16) -> Sample:
+def read(path: Path, settings: params.Preprocess, task: params.Task, bits: int = BITS_16) -> Sample:
     """Read the rows of a file or folder; name and skip what cannot be read.
 
     `bits` is the number of 16 bits that the champion's images used.
@@ -129,7 +131,7 @@ def read(path: Path, settings: params.Preprocess, bits: int = BITS_16) -> Sample
         )
     match settings:
         case params.TextPreprocess():
-            return _texts(path, settings)
+            return _texts(path, settings, target_cells.of(task, settings.label_column))
         case params.ImagePreprocess():
             return _images(path, settings, bits)
         case params.AudioPreprocess():
@@ -138,11 +140,13 @@ def read(path: Path, settings: params.Preprocess, bits: int = BITS_16) -> Sample
             return _images_with_texts(path, settings, bits)
 
 
-def _texts(path: Path, settings: params.TextPreprocess) -> Sample:
+def _texts(path: Path, settings: params.TextPreprocess, cells: TargetCells) -> Sample:
     form = params.ParquetFormat(kind="parquet") if path.suffix == ".parquet" else settings.format
     columns = Columns(settings.text_column, "", pair=settings.text_pair_column)
     # The text also serves as the label, which is not needed.
-    table = raw_tables.read(path, "new", form, replace(columns, label=columns.texts[0]))
+    whole = cells.joined
+    joined = None if whole is None else lambda text, _: whole(text, None)
+    table = raw_tables.read(path, "new", form, replace(columns, label=columns.texts[0]), joined=joined)
     kept = [row for row in table.rows if all(text.strip() for text in row.sides.values())]
     sides = [[checks.SURROGATE.sub("\ufffd", text) for text in row.sides.values()] for row in kept]
     faults = table.malformed | (checks.empty(table.rows) if columns.pair else {})
