@@ -318,7 +318,14 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
                 raw["preprocess"].update(text_pair_column="answer"),
                 raw["tokenize"].update(truncation=WINDOWS | {"overlap": 33}),
             ),
-            "tokenize.truncation.overlap 33 must be at most 32, a quarter of max_length, if rows are pairs",
+            "tokenize.truncation.overlap 33 must be at most 32 for pairs of texts with max_length 128",
+        ),
+        (
+            lambda raw: (
+                raw["preprocess"].update(text_pair_column="answer"),
+                raw["tokenize"].update(max_length=8, truncation=WINDOWS | {"overlap": 2}),
+            ),
+            "tokenize.truncation.overlap 2 must be at most 1 for pairs of texts with max_length 8",
         ),
         (
             lambda raw: raw["tokenize"].update(truncation=WINDOWS | {"most": 1}),

@@ -11,7 +11,7 @@ from seqeval.metrics import classification_report, f1_score, precision_score, re
 from baton import params
 from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Tokens
-from baton.evaluate import token_baselines, token_outputs
+from baton.evaluate import token_crf, token_outputs
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.report.csv_files import write_csv
@@ -82,6 +82,22 @@ def test_the_figures_are_those_of_seqeval() -> None:
         assert np.array_equal(np.bincount(names), per_type["support"][0])
         scores = REPORTS.score(TAGS, own)
         assert ((scores == 1) == boot.hits(name)).all() and scores.min() >= 0
+
+
+def test_a_type_that_is_only_predicted_counts_for_macro_f1() -> None:
+    """As seqeval counts; where one model predicts it and another does not, too."""
+    none = np.where(TAGS.values > 2, 0, TAGS.values)  # no place
+    true = Ragged(none, TAGS.offsets)
+    careful = TokenOutputs(Ragged(np.eye(TASK.width, dtype=np.float32)[none] * 5, TAGS.offsets))
+    models = {"teacher": MODELS["teacher"], "careful": careful}
+    boot = REPORTS.bootstrap(true, models, 15, SETTINGS)
+    for name, own in models.items():
+        found = boot.figures(name)
+        low, high = found["macro_f1_interval"]
+        expected = f1_score(named(none), named(own.chosen), average="macro", zero_division=0)
+        assert found["macro_f1"] == pytest.approx(expected, abs=1e-9) and low <= expected <= high
+    assert boot.figures("careful")["macro_f1"] == 1 and boot.figures("teacher")["macro_f1"] < 0.5
+    assert boot.difference("careful", "teacher", "macro_f1")[0] > 0.5
 
 
 def test_the_loss_is_that_of_words_as_trained_and_at_the_temperature() -> None:
@@ -223,8 +239,58 @@ def test_a_crf_learns_from_neighbours_and_is_the_same_each_time() -> None:
     assert reports.overall(test[1], majority.outputs(test[0])) < 0.5
 
 
+def contradicting(*tags: list[int]) -> tuple[Tokens, list[list[str]], Ragged]:
+    """Return the same two words once for each of the tags."""
+    flat = np.array([tag for own in tags for tag in own])
+    return (
+        Tokens(("place",), "space"),
+        [["at", "Bonn"]] * len(tags),
+        Ragged(flat, 2 * np.arange(len(tags) + 1)),
+    )
+
+
+def probability(model: token_crf.Crf) -> float:
+    return float(token_crf.tagged(model, ["at", "Bonn"])[0][1, 1])
+
+
+def test_a_crf_weighs_rows() -> None:
+    """A weight of 3 is a row given three times; the norms keep their share of the loss."""
+    crf = params.CrfBaseline(kind="crf", c1=(0.0,), c2=(0.1,), iterations=200)
+    spec, texts, true = contradicting([0, 1], [0, 0], [0, 0])
+    equal = token_crf.fit(crf, spec, texts, true, None, None)
+    weighted = token_crf.fit(crf, spec, texts, true, None, np.array([1.5, 0.5, 0.5], np.float32))
+    assert probability(equal) < 0.4 and probability(weighted) > 0.55
+    _, texts, true = contradicting(*[[0, 1]] * 3, [0, 0], [0, 0])
+    halved = crf.model_copy(update={"c2": (0.2,)})  # as each of these counts twice as much
+    assert probability(token_crf.fit(halved, spec, texts, true, None, None)) == pytest.approx(
+        probability(weighted), abs=1e-6
+    )
+    counts, unit = token_crf.copies(np.array([1e-6, 1, 2, 1, 0], np.float32), 5)
+    assert counts.tolist() == [0, 5, 10, 5, 0] and unit == pytest.approx(0.2)
+
+
+def test_a_crf_with_many_tags_is_fitted_on_fewer_texts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crf = params.CrfBaseline(kind="crf", c1=(0.01, 0.1), c2=(0.01,), iterations=10)
+    spec, texts, true = contradicting(*[[0, 1]] * 40)
+    whole = token_crf.fit(crf, spec, texts, true, (texts, true), None)
+    assert "train texts" not in capsys.readouterr().out
+    work = 80 * spec.width**2 * 10  # of one fit on all texts
+    for most, lines in (
+        (work, ["chosen on 20 of 40"]),
+        (work / 4, ["chosen on 5 of 40", "fitted on only 10 of 40"]),
+    ):
+        monkeypatch.setattr(token_crf, "MOST", most)
+        found = token_crf.fit(crf, spec, texts, true, (texts, true), None)
+        printed = capsys.readouterr().out
+        assert [line in printed for line in lines] == [True] * len(lines)
+        assert printed.count("train texts") == len(lines)
+        assert (found.content == whole.content) == (len(lines) == 1)
+
+
 def test_what_a_crf_sees() -> None:
-    rows = token_baselines.features(["Main", "St.", "12a"])
+    rows = token_crf.features(["Main", "St.", "12a"])
     assert {"lower=main", "shape=Aaaa", "short=Aa", "begin=mai", "end=ain", "first", "2:lower=12a"} <= set(
         rows[0]
     )

@@ -105,6 +105,13 @@ def test_f1_is_that_of_seqeval(seed: int, constrained: bool) -> None:
         assert FIGURES.scores(found, true) == pytest.approx(scores | {"loss": float(loss)}, abs=1e-6)
 
 
+def test_a_type_that_is_only_predicted_counts_for_macro_f1() -> None:
+    true, tags = Ragged(np.array([1, 0, 0, 1]), np.array([0, 4])), np.array([1, 0, 3, 1])
+    scores = FIGURES.entity_scores(true, token_decoding.entities(tags, true.offsets))
+    expected = f1_score(named(true, true.values), named(true, tags), average="macro")
+    assert scores["macro_f1"] == pytest.approx(expected, abs=1e-12) == 0.5
+
+
 def test_without_the_row_of_an_entity_the_figure_differs_from_seqeval() -> None:
     """The control: entities must not run on into the next text."""
     tags = np.array([1, 2, 2, 2])

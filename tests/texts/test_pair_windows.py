@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from baton.contracts import input_spec
 from baton.errors import ModelError
+from baton.params import input_checks
 from baton.texts import document_windows, pair_windows
 
 HEAD, TAIL = input_spec.Head(), input_spec.Tail()
@@ -84,6 +85,20 @@ def test_windows_go_over_the_second_text_and_repeat_the_first(tmp_path: Path) ->
     both = [frame.sides(window) for window in frame.read(second, second, windows).windows]
     assert {len(first) for first, _ in both} == {5} == {max(len(second) for _, second in both)}
     assert frame.read(second, first, windows).windows == frame.read(second, first, HEAD).windows
+
+
+@pytest.mark.parametrize("processor", [BERT, ROBERTA])
+def test_the_largest_overlap_that_params_allow_leaves_each_window_something_new(
+    tmp_path: Path, processor: Any
+) -> None:
+    """Half of a short window, less its special tokens, may be less than a quarter of `max_length`."""
+    sizes = np.array([*itertools.product(range(1, 20), range(1, 20))])
+    for length in range(8, 40):
+        how = input_spec.Windows(3, input_checks.most_overlap(length))
+        with pair_windows.untruncated(tokenizer(tmp_path, processor, length)) as frame:
+            costs = pair_windows.costs(sizes[:, 0], sizes[:, 1], frame.room, frame.special, how)
+            assert (costs > sizes.sum(axis=1).clip(max=length - frame.special)).all()
+            assert all(frame.read([5] * int(a), [6] * int(b), how).windows for a, b in sizes)
 
 
 @pytest.mark.parametrize("how", [HEAD, TAIL, input_spec.HeadTail(0.3), input_spec.Windows(3, 2)], ids=str)

@@ -45,9 +45,9 @@ class F1Bootstrap(Resamples):
         return [0.0, 1.0] if np.isnan(low) else widest(drawn, (float(low), float(high)))
 
     def macro_f1(self, name: str) -> list[float]:
-        """Return the interval of `macro_f1`, the mean over names that some row has."""
+        """Return the interval of `macro_f1`, the mean over the names that it `averages`."""
         hit, chosen, actual = counts(self.sums[name], self.names)
-        own = actual > 0
+        own = self.averages(chosen, actual)
         hit, chosen, actual = hit[own], chosen[own], actual[own]
         if not len(actual):
             return [0.0, 1.0]
@@ -55,6 +55,10 @@ class F1Bootstrap(Resamples):
         weights = np.full(len(actual), 1 / len(actual))
         drawn = interval(self.drawn[name]["macro_f1"], self.confidence)
         return widest(drawn, intervals.mean(weights, 2 * hit / (chosen + actual), *ends))
+
+    def averages(self, chosen: Floats, actual: Floats) -> NDArray[np.bool_]:  # noqa: ARG002
+        """Return which names count for `macro_f1`, from how often each is predicted and actual, (names,)."""
+        return np.asarray(actual > 0)
 
     def difference(
         self, first: str, second: str, figure: str, confidence: float | None = None

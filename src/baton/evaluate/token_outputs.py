@@ -130,7 +130,7 @@ def figures(sums: Floats, types: int, whole: Floats | None = None) -> dict[str, 
     """Return the figures for sums (..., columns of `statistics`); each value has the leading shape of `sums`.
 
     - entity_f1, entity_precision, entity_recall: of the entities of all types together; 0 if there are none.
-    - macro_f1: mean of the types' F1, over types with an entity in the test split.
+    - macro_f1: mean of the types' F1, over types with an entity in the test split, or predicted there.
     - exact: share of texts whose entities are all right, with none too many.
     - token_accuracy: share of words with the right tag.
     - log_loss: mean over words of the negative log-probability of the tag, in nats; absent without
@@ -140,7 +140,8 @@ def figures(sums: Floats, types: int, whole: Floats | None = None) -> dict[str, 
     """
     hit, chosen, true = counts(sums, types)
     row = dict(zip(ROW, np.moveaxis(sums[..., 3 * types :], -1, 0), strict=False))
-    present = true > 0 if whole is None else counts(whole, types)[2] > 0
+    _, all_chosen, all_true = (hit, chosen, true) if whole is None else counts(whole, types)
+    present = np.asarray(all_chosen + all_true > 0)
     f1 = per_class(sums, types)["f1"]
     if whole is not None:
         f1 = np.where(np.isnan(f1), per_class(whole, types)["f1"], f1)

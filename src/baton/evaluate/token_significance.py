@@ -55,6 +55,10 @@ class TokenBootstrap(F1Bootstrap):
                 return self.macro_f1(name)
         return drawn
 
+    def averages(self, chosen: Floats, actual: Floats) -> NDArray[np.bool_]:
+        """Return the types with an entity, actual or predicted."""
+        return np.asarray(chosen + actual > 0)
+
     def losses(self, name: str) -> dict[str, Floats]:
         """Return log_loss of every text, (n), on a scale on which their mean is that of all words."""
         if self.statistics[name].shape[1] < 3 * self.names + len(self.row):

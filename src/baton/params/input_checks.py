@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from baton.params.reading import Params
 
 
+SPECIAL = 4  # tokens that a tokenizer adds to a pair, at most
+
+
 def problems(asked: "Params") -> Iterator[str]:
     """Yield the problems of the input, whatever the task."""
     yield from _content(asked)
@@ -55,11 +58,20 @@ def _pairs(asked: "Params") -> Iterator[str]:
     if asked.tokenize.kind == "text" and isinstance(asked.tokenize.truncation, WindowsTruncation):
         length = asked.tokenize.max_length
         least = length.least if isinstance(length, AutoLength) else length
-        if asked.tokenize.truncation.overlap > least // 4:
+        most = most_overlap(least)
+        if asked.tokenize.truncation.overlap > most:
             yield (
                 f"tokenize.truncation.overlap {asked.tokenize.truncation.overlap} must be at most "
-                f"{least // 4}, a quarter of max_length, if rows are pairs of texts"
+                f"{most} for pairs of texts with max_length {least}"
             )
+
+
+def most_overlap(length: int) -> int:
+    """Return how many tokens windows of pairs may share: each brings something new of the second text.
+
+    The second text has at least half of what special tokens leave.
+    """
+    return min(length // 4, (length - SPECIAL) // 2 - 1)
 
 
 def _student_base(asked: "Params") -> Iterator[str]:

@@ -41,7 +41,8 @@ class TokenFigures:
     def scores(self, logits: Ragged, targets: Ragged) -> dict[str, float]:
         """Return `loss` (mean log loss of words, nats), `entity_f1` and `macro_f1`.
 
-        `entity_f1` counts entities of all types together; `macro_f1` is the mean over types with an entity.
+        `entity_f1` counts entities of all types together; `macro_f1` is the mean over types with an
+        entity, actual or predicted, as of seqeval.
         """
         check(logits, targets)
         found = token_decoding.entities(token_decoding.decoded(logits), logits.offsets)
@@ -56,10 +57,10 @@ class TokenFigures:
         hit, chosen, true = (
             np.bincount(part[:, 3], minlength=types) for part in (actual[hits], predicted, actual)
         )
-        f1 = 2 * hit / np.maximum(chosen + true, 1)  # (types,)
+        f1, found = 2 * hit / np.maximum(chosen + true, 1), chosen + true > 0  # (types,)
         return {
             "entity_f1": float(2 * hit.sum() / max(chosen.sum() + true.sum(), 1)),
-            "macro_f1": float(f1[true > 0].mean()) if true.any() else 0.0,
+            "macro_f1": float(f1[found].mean()) if found.any() else 0.0,
         }
 
     def fitted(self, logits: Ragged, targets: Ragged) -> dict[str, Any]:
