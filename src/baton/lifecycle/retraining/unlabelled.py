@@ -145,7 +145,7 @@ def _texts(path: Path, settings: params.TextPreprocess, cells: TargetCells) -> S
     columns = Columns(settings.text_column, "", pair=settings.text_pair_column)
     # The text also serves as the label, which is not needed.
     whole = cells.joined
-    joined = None if whole is None else lambda text, _: whole(text, None)
+    joined = None if whole is None else lambda text, _, pair: whole(text, None, pair)
     table = raw_tables.read(path, "new", form, replace(columns, label=columns.texts[0]), joined=joined)
     kept = [row for row in table.rows if all(text.strip() for text in row.sides.values())]
     sides = [[checks.SURROGATE.sub("\ufffd", text) for text in row.sides.values()] for row in kept]
