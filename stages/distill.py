@@ -126,7 +126,8 @@ def from_texts(job: trainings.Job, settings: params.Distill) -> trainings.Job:
     train = own.with_targets(taught_texts.mixed(own.targets, encoded.targets, kept))
     console.say(
         f"student, seed {settings.seed}: {len(own) - int(kept.sum()):,} targets of train are its teacher's "
-        f"texts, {int(kept.sum()):,} are references"
+        f"texts, {int(kept.sum()):,} are references; they have {int(train.targets.counts.sum()):,} tokens, "
+        f"the control's {int(own.targets.counts.sum()):,}"
     )
     return replace(job, data=replace(job.data, splits={**job.data.splits, "train": train}))
 

@@ -1,10 +1,12 @@
 """Tests of the parts read of a long document: examples by hand, and properties."""
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from baton.arrays import text_arrays
 from baton.contracts import input_spec
@@ -86,3 +88,61 @@ def test_another_rule_is_found() -> None:
         if behind(list(range(length)), 8) != own(list(range(length)), windows(8))
     ]
     assert 11 in differs and 10 not in differs and 20 not in differs
+
+
+CONTROLS = ["<pad>", "</s>", "<unk>"]
+LETTERS = list("abs</>pdunk")
+PIECES = [*((name, 0.0) for name in CONTROLS), ("\u2581", -2.0), *((letter, -3.0) for letter in LETTERS)]
+PLAIN = ["", "a < b", "ab/s>a", "sab  ba", "<"]
+
+
+def unigram() -> Tokenizer:
+    """Return one like T5's: its control tokens have the score 0, the highest."""
+    made = Tokenizer(models.Unigram(PIECES, 2, False))
+    made.normalizer, made.pre_tokenizer = normalizers.NFKC(), pre_tokenizers.Metaspace()
+    made.decoder = decoders.Metaspace()
+    return made
+
+
+def word_pieces() -> Tokenizer:
+    vocabulary = [*CONTROLS, *LETTERS, *("##" + letter for letter in LETTERS)]
+    made = Tokenizer(models.WordPiece({word: n for n, word in enumerate(vocabulary)}, unk_token="<unk>"))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece(cleanup=False)
+    return made
+
+
+def byte_pairs() -> Tokenizer:
+    """Return one that looks up whole words before it merges, as that of Llama 3 does."""
+    vocabulary = [*CONTROLS, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    made = Tokenizer(models.BPE({word: n for n, word in enumerate(vocabulary)}, [], ignore_merges=True))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.decoder = decoders.ByteLevel()
+    return made
+
+
+def words() -> Tokenizer:
+    made = Tokenizer(
+        models.WordLevel({word: n for n, word in enumerate([*CONTROLS, "a", "b"])}, unk_token="<unk>")
+    )
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return made
+
+
+@pytest.mark.parametrize("family", [unigram, word_pieces, byte_pairs, words])
+def test_a_text_cannot_write_control_tokens(tmp_path: Path, family: Any) -> None:
+    """`</s>` in a text is read as its characters, and other texts are read as before."""
+    reference = family()
+    reference.add_special_tokens(CONTROLS)
+    reference.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
+    reference.save(str(tmp_path / "tokenizer.json"))
+    made = document_windows.open_tokenizer(tmp_path, 64)
+    unknown = {2} if family is words else set[int]()  # whose vocabulary lacks the characters
+    wide = ["a\uff1c/s\uff1eb"] if family is unigram else []  # NFKC makes `a</s>b` of it
+    for text in ["a</s>b", "</s>", "<pad> <unk></s></s>", "a </s> b", "<</s>", *wide]:
+        own = made.encode(text)
+        assert set(own.ids[:-1]).isdisjoint({0, 1, 2} - unknown) and own.ids[-1] == 1, own.tokens
+        assert set(reference.encode(text).ids[:-1]) & {0, 1, 2}, "negative control"
+        if family in (unigram, byte_pairs):
+            assert made.decode(own.ids, skip_special_tokens=True) == ("a</s>b" if text in wide else text)
+    for text in PLAIN:
+        assert made.encode(text).ids == reference.encode(text).ids

@@ -61,7 +61,8 @@ class SequenceBatch:
 class SequenceSplit:
     """The sources and targets of one split; `pad` is the padding token's id.
 
-    `taught` replaces the targets in the arrays by those that a teacher wrote.
+    `taught` replaces the targets in the arrays by those that a teacher wrote. The lengths remain those of the
+    references, so that the student's batches have the rows of its control's, in the same order and number.
     """
 
     arrays: TextArrays
@@ -87,8 +88,8 @@ class SequenceSplit:
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """The number of tokens of each row's source and target together, (rows,)."""
-        return self.arrays.lengths + self.targets.counts
+        """The number of tokens of each row's source and reference together, (rows,)."""
+        return self.arrays.lengths + self.arrays.targets.counts
 
     @cached_property
     def windows(self) -> NDArray[np.int64]:

@@ -7,13 +7,14 @@ Text Classification?", section 5.3.1) or read in several windows.
 import contextlib
 import itertools
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from baton.contracts.input_spec import Head, HeadTail, Tail, Truncation, Windows
 from baton.errors import ModelError
@@ -98,7 +99,7 @@ class Frame:
 def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
     """Return the model's fast tokenizer, which truncates to `max_length` tokens, including special ones.
 
-    It adds no padding.
+    It adds no padding, and reads the name of a special token in a document, such as `</s>`, as characters.
 
     Raises:
         ModelError: If `tokenizer.json` is missing or unreadable.
@@ -120,7 +121,32 @@ def open_tokenizer(folder: Path, max_length: int) -> Tokenizer:
         ) from None
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length)
+    _read_names_as_text(tokenizer)
     return tokenizer
+
+
+def _read_names_as_text(tokenizer: Tokenizer) -> None:
+    """Let no document contain a special token, which would end it, or separate its parts, for the model.
+
+    Unlike SentencePiece, the tokenizers library also lets a unigram model (T5, XLM-R) find the name of a
+    special token among its pieces, and some models look up whole words; there the name's first character is
+    split from the others before the model sees them.
+    """
+    tokenizer.encode_special_tokens = True
+    special = {
+        number: one.content for number, one in tokenizer.get_added_tokens_decoder().items() if one.special
+    }
+    found = [
+        name
+        for number, name in special.items()
+        if number in tokenizer.encode(name, add_special_tokens=False).ids
+    ]
+    if not found:
+        return
+    starts = "|".join(f"{re.escape(name[0])}(?={re.escape(name[1:])})" for name in found)
+    apart = pre_tokenizers.Split(Regex(starts), "isolated")
+    own = tokenizer.pre_tokenizer
+    tokenizer.pre_tokenizer = apart if own is None else pre_tokenizers.Sequence([own, apart])
 
 
 def frame(tokenizer: Tokenizer) -> Frame:
