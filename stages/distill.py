@@ -136,7 +136,8 @@ def teacher(settings: params.Distill, data: trainings.Data, machine: resolve.Run
     """Return the source of the student's soft targets for a batch."""
     if settings.teacher == "cached":
         return soft_targets.cached(cached_logits(data).to(machine.device))
-    return soft_targets.Live(sharding.place(model_folder.load(TEACHER, machine.attention)[0], machine))
+    parent, _ = model_folder.load(TEACHER, model_folder.attention(TEACHER, machine))
+    return soft_targets.Live(sharding.place(parent, machine))
 
 
 def cached_logits(data: trainings.Data) -> torch.Tensor:

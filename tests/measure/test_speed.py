@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import AutoModel, MPNetConfig
 
 from baton import params, predict
 from baton.arrays import text_arrays
 from baton.batches.text_batches import TextSplit
 from baton.measure import speed
 from baton.models import model_folder
+from baton.runtime import kernels, resolve
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
@@ -97,3 +99,28 @@ def test_models_take_turns_at_the_same_batches_of_rows_from_all_over_the_split(
     rows = {row for chunk in throughput for row in chunk}
     assert len(made) == len(seen) / 3, "a batch is made once for all models"
     assert (min(rows), max(rows), len(rows)) == (0, len(arrays) - 1, 20)
+
+
+@pytest.mark.parametrize("unfused", ["teacher", "student"])
+def test_each_model_has_the_attention_of_its_family(
+    tmp_path: Path, arrays: TextSplit, monkeypatch: pytest.MonkeyPatch, unfused: str
+) -> None:
+    """An MPNet and a BERT, by CUDA's choices of `auto`, whichever of them the runtime was resolved for."""
+    config = MPNetConfig(
+        vocab_size=200, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
+    AutoModel.from_config(config).save_pretrained(tmp_path / "mpnet")
+    model = model_folder.create(tmp_path / "mpnet", HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
+    info = model_folder.ModelInfo(tiny.task("a", "b", "c"), HEAD, tiny.TEXT_INPUT)
+    model_folder.save(model, info, tmp_path / "mpnet", tmp_path / "other")
+    other = "student" if unfused == "teacher" else "teacher"
+    folders = {unfused: tmp_path / "other", other: tmp_path / "control"}
+    chosen = kernels.attention
+    monkeypatch.setattr(
+        kernels, "attention", lambda wanted, _, work: chosen(wanted, torch.device("cuda"), work)
+    )
+    work = model_folder.work(folders["teacher"], tiny.TEXT_INPUT)
+    wanted = params.Runtime.model_validate(tiny.SETTINGS | {"attention": "auto"})
+    machine = resolve.resolve(wanted, work=work)
+    measured = speed.measure(folders, dict.fromkeys(folders, arrays), settings(), machine)["models"]
+    assert {name: own["attention"] for name, own in measured.items()} == {unfused: "matmul", other: "sdpa"}

@@ -77,6 +77,11 @@ def test_they_train_with_what_auto_chooses_on_a_device(base: Path) -> None:
 
 def test_asked_for_it_they_say_that_they_have_none(base: Path) -> None:
     """Negative control: the choice of `auto` on CUDA before it considered the model."""
+    info = model_folder.ModelInfo(tiny.task("a", "b", "c"), HEAD, tiny.TEXT_INPUT)
+    made = model_folder.create(base, HEAD, 3, tiny.training(), "matmul", tiny.TEXT_INPUT)
+    model_folder.save(made, info, base, base.parent / "saved")
+    with pytest.raises(ModelError, match=r"cannot be built with runtime\.attention sdpa"):
+        model_folder.load(base.parent / "saved", "sdpa")
     with pytest.raises(ModelError, match=r"has no fused attention, set runtime\.attention to matmul"):
         model_folder.create(base, HEAD, 3, tiny.training(), "sdpa", tiny.TEXT_INPUT)
 

@@ -132,7 +132,8 @@ class Subject:
 
     def load(self, name: str) -> Any:
         """Load a model onto the device."""
-        return model_folder.load(MODELS[name], self.machine.attention)[0].to(self.machine.device)
+        attention = model_folder.attention(MODELS[name], self.machine)
+        return model_folder.load(MODELS[name], attention)[0].to(self.machine.device)
 
     def logits(self, model: torch.nn.Module, split: sampler.Split) -> NDArray[np.float32]:
         """Return a model's logits for every sample, (samples, width)."""

@@ -34,14 +34,15 @@ def measure(
     `splits` has the same split for each model, as its tokenizer reads it.
 
     Returns:
-        `models` -> model -> parameters, bytes, `samples_per_second` (from the batches' median times) and that
-            of each of the `runs`, latency (ms) of single samples; `ratios` -> FIRST_vs_SECOND -> how many
-            times as fast the first is, with its interval; `rounds`, `seconds`; `precise`: whether all
-            intervals are as narrow as requested.
+        `models` -> model -> attention, parameters, bytes, `samples_per_second` (from the batches' median
+            times) and that of each of the `runs`, latency (ms) of single samples; `ratios` ->
+            FIRST_vs_SECOND -> how many times as fast the first is, with its interval; `rounds`, `seconds`;
+            `precise`: whether all intervals are as narrow as requested.
     """
     begun = time.monotonic()
+    attention = {name: model_folder.attention(folder, runtime) for name, folder in folders.items()}
     models = {
-        name: model_folder.load(folder, runtime.attention)[0].to(runtime.device)
+        name: model_folder.load(folder, attention[name])[0].to(runtime.device)
         for name, folder in folders.items()
     }
     split = next(iter(splits.values()))  # whose lengths decide which rows share a batch, for all models
@@ -59,7 +60,8 @@ def measure(
     }
     return {
         "models": {
-            name: _figures(model, folders[name], len(rows), taken[name], waited[name])
+            name: {"attention": attention[name]}
+            | _figures(model, folders[name], len(rows), taken[name], waited[name])
             for name, model in models.items()
         },
         "ratios": ratios,

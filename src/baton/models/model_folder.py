@@ -29,7 +29,8 @@ from baton.contracts.input_spec import (
 from baton.contracts.task_spec import Sequence
 from baton.errors import ModelError
 from baton.models.classifier import CONFIG, INFO, WEIGHTS, Classifier, Head, ModelInfo, weight_mismatch
-from baton.runtime.resolve import Work
+from baton.runtime.kernels import Attention
+from baton.runtime.resolve import Runtime, Work
 from baton.texts import document_windows
 
 __all__ = ["CONFIG", "INFO", "WEIGHTS", "Classifier", "Head", "ModelInfo", "create", "load", "save", "work"]
@@ -92,6 +93,18 @@ def work(folder: Path, reads: InputSpec) -> Work:
         ModelError: If it is not a known encoder.
     """
     return _kind(reads, folder).work(folder)
+
+
+def attention(folder: Path, runtime: Runtime) -> Attention:
+    """Return the attention of a Baton model under this runtime.
+
+    With `runtime.attention: auto`, a student on its own base model may have fused attention where its teacher
+    has none, or the reverse.
+
+    Raises:
+        ModelError: If the folder has an unknown layout.
+    """
+    return runtime.attention_for(work(folder, read_info(folder).input))
 
 
 def create(

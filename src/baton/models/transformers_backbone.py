@@ -97,8 +97,20 @@ def pretrained(base: Path, pooling: str, settings: params.Training, attention: s
 
 
 def construct(config: Any, attention: str) -> Any:
-    """Return the encoder that `config` describes, initialised from torch's global seed."""
-    return AutoModel.from_config(config, attn_implementation=ATTENTION[attention], dtype=torch.float32)
+    """Return the encoder that `config` describes, initialised from torch's global seed.
+
+    Raises:
+        ModelError: If its family lacks this attention.
+    """
+    try:
+        return AutoModel.from_config(config, attn_implementation=ATTENTION[attention], dtype=torch.float32)
+    except ValueError as error:
+        raise ModelError(
+            f"{config.model_type} cannot be built with runtime.attention {attention}",
+            got=first_line(error),
+            expected="an attention that transformers has for this family",
+            hint="set runtime.attention to auto or matmul",
+        ) from None
 
 
 def unfused(folder: Path) -> str | None:

@@ -53,7 +53,8 @@ class Runtime:
 
     device: torch.device
     precision: Precision
-    attention: Attention
+    attention: Attention  # of the model that `resolve` was told of; see `attention_for`
+    wanted_attention: Literal["auto", "matmul", "sdpa"]  # in params
     compile: bool | Literal["measured"]
     packing: bool | Literal["auto"]  # `models.packing` settles it for each model
     fixed_shapes: bool  # all batches have the same shape
@@ -73,6 +74,10 @@ class Runtime:
     def is_main(self) -> bool:
         """Return whether this process is the one that writes, prints and tracks."""
         return self.rank == 0
+
+    def attention_for(self, work: Work) -> Attention:
+        """Return the attention of a model that may be of another family than the one that was resolved."""
+        return kernels.attention(self.wanted_attention, self.device, work)[0]
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
@@ -110,6 +115,7 @@ def resolve(wanted: params.Runtime, place: Place | None = None, work: Work | Non
         device=device,
         precision=precision,
         attention=attention,
+        wanted_attention=wanted.attention,
         compile=compiles,
         packing=wanted.packing,
         fixed_shapes=work.fixed_shapes,
