@@ -234,6 +234,21 @@ def test_from_the_inbox_what_is_unsafe_stays_out_and_is_named(
     )
 
 
+def test_only_the_student_s_base_fills_its_folder(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A base model that holds a folder of that name is not taken for one with a student's base."""
+    base = write_inbox(FILES | {f"student/{name}": content for name, content in FILES.items()})
+    base_model.fetch_base(base, TARGET)
+    check(FILES)
+    assert "skipped, only `student_base` gives this folder: student" in capsys.readouterr().out
+    own = params.LocalBase(kind="local", folder="inbox/model/student", licence="another")
+    base_model.fetch_base(base, TARGET, student=own)
+    manifest = storage.read_json(TARGET / "student/manifest.json")
+    assert (manifest["licence"], sorted(manifest["files"])) == ("another", sorted(FILES))
+    assert sorted(storage.read_json(TARGET / "manifest.json")["files"]) == sorted(FILES)
+
+
 @pytest.fixture
 def teacher(tmp_path: Path) -> Path:
     """A Baton model folder, as the registry returns it."""

@@ -6,6 +6,7 @@ copied.
 """
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -58,6 +59,7 @@ def fetch_base(
             origin = _both(base, folder)
         else:
             origin = _fetched(base, folder, registered)
+        _leave_out_student(folder, origin)
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         files = {name: local_files.entry(folder, name, f"{origin}/{name}") for name in names}
         manifest = {
@@ -69,6 +71,13 @@ def fetch_base(
         storage.write_json(folder / "manifest.json", manifest)
         if student is not None:
             fetch_base(student, folder / storage.STUDENT, registered)
+
+
+def _leave_out_student(folder: Path, origin: str) -> None:
+    """Remove what the base model itself holds in the student's place, which only `student_base` fills."""
+    if (folder / storage.STUDENT).exists():
+        shutil.rmtree(folder / storage.STUDENT)
+        console.say(escape(f"{origin}: skipped, only `student_base` gives this folder: {storage.STUDENT}"))
 
 
 def _fetched(

@@ -11,13 +11,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from baton import storage
 from baton.lifecycle.tracing.target import Node, models, resolve
 from baton.tracking import links, pipelines
 from baton.tracking.store import Store
 from baton.workspace import dvc_files, dvc_graph
 from baton.workspace.dvc_graph import Graph
 
-RAW = ("data/raw", "data/base")  # their manifests record where bytes came from
+BASE = "data/base"
+RAW = ("data/raw", BASE)  # their manifests record where bytes came from
 
 
 @dataclass
@@ -81,19 +83,31 @@ def _upstream(store: Store, lock: Graph, stage: str, seen: set[str], breaks: lis
     for path, digest in lock.deps(stage).items():
         data = Node("data", path, {"md5": digest})
         made = lock.made(path)
-        data.children += list(_origins(path, digest, breaks)) if path in RAW else []
+        for folder in _described(lock, path):
+            data.children += _origins(path, folder, digest, breaks)
         data.children += [_upstream(store, lock, made[0], seen, breaks)] if made else []
         node.children.append(data)
     return node
 
 
-def _origins(path: str, digest: str, breaks: list[str]) -> Iterator[Node]:
-    """Yield the origins of the bytes in data/raw and data/base."""
-    text = dvc_graph.file_of(digest, "manifest.json")
+def _described(lock: Graph, path: str) -> tuple[str, ...]:
+    """Return the folders of data/raw or data/base that have a manifest; none of other data.
+
+    If params `student_base` are set, `download` puts that model and its manifest into a folder of data/base.
+    """
+    if path not in RAW:
+        return ()
+    own_base = any(key.startswith("student_base.") for key in lock.params("download"))
+    return ("", f"{storage.STUDENT}/") if own_base and path == BASE else ("",)
+
+
+def _origins(path: str, folder: str, digest: str, breaks: list[str]) -> Iterator[Node]:
+    """Yield the origins of the bytes in a `folder` of data/raw or data/base."""
+    text = dvc_graph.file_of(digest, f"{folder}manifest.json")
     if text is None:
         breaks.append(
-            f"the manifest of {path} ({digest[:8]}) is not in the local DVC cache: `dvc fetch` gets it "
-            "if a remote has it"
+            f"{path}/{folder}manifest.json ({digest[:8]}) is not in the local DVC cache: `dvc fetch` gets "
+            "it if a remote has it"
         )
         return
     manifest = json.loads(text)
@@ -101,7 +115,7 @@ def _origins(path: str, digest: str, breaks: list[str]) -> Iterator[Node]:
     for item in files.values() if isinstance(files, dict) else files:
         yield Node(
             "file",
-            item.get("path", ""),
+            folder + item.get("path", ""),
             {key: item[key] for key in ("origin", "sha256") if key in item}
             | {"licence": manifest.get("licence", "")},
         )

@@ -1,0 +1,51 @@
+"""What a trace says of base models, by the manifests in DVC's cache."""
+
+import json
+from typing import Any
+
+import pytest
+
+from baton.lifecycle.tracing import trace
+from baton.workspace import dvc_graph
+
+
+def lock(**student: Any) -> dvc_graph.Graph:
+    """Return the graph of a project whose `student_base` is this, or null."""
+    stages = {
+        "download": {
+            "params": {"params.yaml": {"base": {"kind": "local"}, "student_base": student or None}},
+            "outs": [{"path": "data/base", "md5": "b.dir"}],
+        },
+        "tokenize": {"deps": [{"path": "data/base", "md5": "b.dir"}], "outs": []},
+    }
+    return dvc_graph.Graph(json.dumps({"stages": stages}), "a test")
+
+
+def base_of(graph: dvc_graph.Graph, breaks: list[str]) -> list[tuple[str, str, str]]:
+    """Return the files of data/base: path, origin and licence."""
+    store: Any = None  # only training stages have runs
+    (base,) = trace._upstream(store, graph, "tokenize", set(), breaks).children
+    files = [node for node in base.children if node.kind == "file"]
+    return [(node.name, node.facts["origin"], node.facts["licence"]) for node in files]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_student_s_base_is_shown_if_params_name_one(monkeypatch: pytest.MonkeyPatch, own: bool) -> None:
+    """A folder `student` of a base model, which earlier versions kept, is not one."""
+    manifests = {
+        f"{folder}manifest.json": json.dumps(
+            {
+                "licence": of,
+                "files": {"config.json": {"path": "config.json", "origin": f"{of}'s", "sha256": "0"}},
+            }
+        )
+        for folder, of in (("", "teacher"), ("student/", "student"))
+    }
+    monkeypatch.setattr(dvc_graph, "file_of", lambda digest, name: manifests.get(name))
+    breaks: list[str] = []
+    graph = lock(kind="local") if own else lock()
+    expected = [("config.json", "teacher's", "teacher"), ("student/config.json", "student's", "student")]
+    assert base_of(graph, breaks) == expected[: 1 + own] and not breaks
+    del manifests["student/manifest.json"]
+    base_of(graph, breaks)
+    assert [line.split(" (")[0] for line in breaks] == ["data/base/student/manifest.json"] * own
