@@ -156,7 +156,7 @@ def texts(settings: params.TextTokenize, base: Path, target: Path) -> Summary:
     name_unknown(report, task, settings.unknown)
     for split, part in report.items():
         if "targets" in part:
-            show_targets(split, part["targets"], settings.unknown)
+            show_targets(split, part["targets"])
     return f"tokens (at most {chosen.max_length}; {chosen.truncation.kind})", TEXT_COLUMNS, report
 
 
@@ -198,15 +198,19 @@ def name_unknown(report: Report, task: task_spec.TaskSpec, limits: params.Unknow
             console.say(f"[yellow]unknown tokens:[/] {escape(warning)}")
 
 
-def show_targets(split: str, found: Mapping[str, Any], limits: params.Unknown) -> None:
+def show_targets(split: str, found: Mapping[str, Any]) -> None:
     """Print the lengths of a split's target texts, and how many are cut or hold unknown tokens."""
     console.say(
         f"{split}, targets: {found['tokens']:,} tokens, length {shown(found['lengths'])}; "
         f"{found['truncated']:,} cut ({found['truncated_share']:.1%}) to task.target_length"
         + (f", first {', '.join(found['first_truncated'])}" if found["truncated"] else "")
     )
-    if warning := unknown_tokens.named(f"{split}, targets", found["unknown"], (), limits):
-        console.say(f"[yellow]unknown tokens:[/] {escape(warning)}")
+    if (unknown := found["unknown"])["tokens"]:
+        console.say(
+            f"[yellow]unknown tokens:[/] {split}: {unknown['rows']:,} targets hold {unknown['tokens']:,} "
+            f"tokens ({unknown['share']:.2%}) that the tokenizer does not know and no model can write, first "
+            f"{escape(', '.join(unknown['first']))}: {unknown_tokens.HINT}"
+        )
 
 
 def write(

@@ -69,6 +69,7 @@ def test_all_six_stages_run(project: Project) -> None:
         "vocabulary": 400,
         "start": 0,
         "end": 1,
+        "unknown": None,
     }
     metrics = storage.read_json(project.folder / "reports/metrics.json")
     _, texts = predictions.read_predictions(project.folder / "data/predictions/student/test.parquet")

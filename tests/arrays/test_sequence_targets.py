@@ -53,7 +53,8 @@ def test_characters_that_train_lacks_are_counted_and_refused(tmp_path: Path) -> 
     spec = tiny_sequences.opened(tmp_path).targets.spec
     encoder = sequence_targets.Encoder(spec, tmp_path / "arrays")
     found = sequence_targets.statistics([encoder.encode(["port", "ΩΩ"])], 24, ["a", "b"])
-    assert found["unknown"] == {"tokens": 2, "share": 2 / 6, "classes": []}
+    assert found["unknown"] == {"tokens": 2, "share": 2 / 6, "classes": [], "rows": 1, "first": ["b"]}
+    assert spec.unknown == encoder.tokenizer.token_to_id("<unk>") == 2
     limits = params.Unknown(named=0.01, refused=0.2)
     assert "33.3% of the tokens are unknown" in str(unknown_tokens.named("val", found["unknown"], (), limits))
     with pytest.raises(DataError, match="val, targets: the base model's tokenizer does not know"):

@@ -1,6 +1,7 @@
 """Texts as targets: intervals and tests, baselines, tables, and the choice between models."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ from baton import params
 from baton.contracts.task_spec import Sequence
 from baton.contracts.written_texts import Texts
 from baton.errors import DataError, ParamsError
-from baton.evaluate import baselines, evaluation, results, sequence_outputs, sequence_significance
+from baton.evaluate import (
+    baselines,
+    evaluation,
+    results,
+    sequence_baselines,
+    sequence_outputs,
+    sequence_significance,
+)
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.report import csv_tables
@@ -133,7 +141,27 @@ def test_p_is_uniform_if_models_are_equally_good() -> None:
     assert 0.35 < np.mean(values) < 0.65
 
 
-def test_baselines_copy_and_answer_with_the_nearest_target() -> None:
+def test_texts_are_scored_once_for_rows_slices_and_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scores are kept with the texts and not beyond, since they are large."""
+    scored: list[int] = []
+    real = text_scores.statistics
+
+    def counted(references: Any, texts: Any) -> Any:
+        scored.append(len(texts))
+        return real(references, texts)
+
+    monkeypatch.setattr(text_scores, "statistics", counted)
+    texts = references(30)
+    one = spoilt(texts, 0.4, 1)
+    whole = TASK.overall(texts, one)
+    assert TASK.of_rows(texts, one, np.ones(30, bool), 0.95)[0] == whole
+    assert TASK.bootstrap(texts, {"one": one}, 10, SETTINGS).points["one"]["chrf"] == whole
+    assert len(TASK.score(texts, one)) == 30 and scored == [30]
+    assert TASK.overall(texts[::-1], one) < whole and scored == [30, 30]
+    assert replace(one, texts=tuple(texts)).statistics(texts)[:, text_scores.EXACT].all()
+
+
+def test_baselines_copy_and_answer_with_the_nearest_target(monkeypatch: pytest.MonkeyPatch) -> None:
     sources, targets = ["red ship", "blue ship", "corn"], np.array(["rot", "blau", "Mais"], dtype=object)
     copy = params.CopyBaseline(kind="copy")
     fitted = TASK.baselines.fit(copy, sources, targets, None, None)
@@ -142,6 +170,9 @@ def test_baselines_copy_and_answer_with_the_nearest_target() -> None:
     fitted = TASK.baselines.fit(nearest, sources, targets, None, None)
     outputs = fitted.outputs(["a blue one", "corn ship corn", "unknown"])
     assert outputs.texts == ("blau", "Mais", "rot")
+    monkeypatch.setattr(sequence_baselines, "CELLS", 1)
+    one_by_one = TASK.baselines.fit(nearest, sources, targets, None, None)
+    assert one_by_one.outputs(["a blue one", "corn ship corn", "unknown"]) == outputs
     again = TASK.baselines.of_arrays(TASK.baselines.arrays(outputs), None)
     assert again == outputs
     by_character = nearest.model_copy(update={"analyzer": "char", "max_ngram": 2})

@@ -1,6 +1,7 @@
 """Code shared by `finetune` and `distill`, on real arrays: batch normalisation never sees a single sample."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from baton import params, predict, tracking
 from baton.batches.text_batches import PackedBatch
 from baton.contracts import predictions
+from baton.contracts.task_spec import Sequence, TaskSpec
 from baton.distill import soft_targets
 from baton.errors import ModelError
 from baton.evaluate import inputs
@@ -174,6 +176,24 @@ def test_a_live_teacher_is_asked_whether_it_takes_packed_documents(
     assert trainings.fit(
         "control", model, class_losses.cross_entropy(0.0, None), tiny.training(batch_size=8), job, [able]
     ).packs
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "expected"),
+    [
+        (tiny.TASK, {"batch_size": 8}, 16),
+        (tiny.TASK, {"batch_size": None, "tokens": 320}, 40),
+        (Sequence(24, 1, 4), {"batch_size": 8}, 16),
+        (Sequence(24, 4, 4), {"batch_size": 8}, 4),
+        (Sequence(24, 64, 4), {"batch_size": 8}, 1),
+        (Sequence(24, 1, 4), {"batch_size": None, "tokens": 320}, 16),
+        (Sequence(24, 4, 4), {"batch_size": None, "tokens": 320}, 4),
+    ],
+)
+def test_beams_share_a_prediction_batch(task: TaskSpec, settings: dict[str, Any], expected: int) -> None:
+    data, checkpoints = trainings.Data({}, task, tiny.TEXT_INPUT), resume.StageCheckpoints(Path("c"), 1.0)
+    job = trainings.Job(data, tiny.machine(), tracking.Run(), checkpoints)
+    assert job.at_once(tiny.training(**settings)) == expected
 
 
 def test_a_sample_that_is_left_over_joins_the_last_batch(

@@ -1,6 +1,7 @@
 """Encoder-decoders of each family: from a local folder, from scratch, as a model folder, as a student."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from baton.errors import ModelError, ParamsError
 from baton.models import model_folder, sequence_backbone
 from baton.models.sequence_model import SequenceModel, student
 from baton.predict import predict
-from baton.texts import document_windows
+from baton.texts import document_windows, generation
 from tests import tiny, tiny_sequences
 
 FAMILIES = ("t5", "bart", "marian")
@@ -202,6 +203,18 @@ def test_a_trained_tokenizer_returns_the_text_it_was_given(tmp_path: Path, kind:
         assert encoded.tokens[-1] == "</s>"
         known = text if kind == "byte_pairs" else text.replace("\n", "")  # train has no line break
         assert tokenizer.decode(encoded.ids) == known
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_the_unknown_token_is_never_written(tmp_path: Path, beams: int) -> None:
+    """It stands for no text; here it is the token that the model prefers."""
+    task = Sequence(target_length=12, beams=beams, validation_rows=4)
+    split, model = tiny_sequences.split(tmp_path, "test", task=task), tiny_sequences.model(tmp_path)
+    batch = split.batch(np.arange(6))
+    before = model.generate(*batch.inputs)
+    preferred = int(before[:, 0].mode().values)
+    model.how = generation.config(replace(model.spec, unknown=preferred), tiny_sequences.READS.pad)
+    assert preferred in before and preferred not in model.generate(*batch.inputs)
 
 
 @pytest.mark.gpu

@@ -31,8 +31,8 @@ class Encoded:
 
     targets: Targets
     lengths: list[int]  # before cutting, special tokens included
-    tokens: int  # without special ones, before cutting
-    unknown: int
+    tokens: int  # of all, without special ones, before cutting
+    unknown: list[int]  # of each, tokens that the tokenizer does not know
 
 
 def completed(spec: Sequence, tokenizer: Tokenizer, config: dict[str, Any]) -> Sequence:
@@ -62,7 +62,8 @@ def completed(spec: Sequence, tokenizer: Tokenizer, config: dict[str, Any]) -> S
             expected=f"eos_token_id {end} at the end",
             hint="give tokenizer.json a post-processor that adds it (`tokenizers.processors`)",
         )
-    return replace(spec, vocabulary=tokenizer.get_vocab_size(), start=start, end=end)
+    size, unknown = tokenizer.get_vocab_size(), unknown_tokens.token(tokenizer)
+    return replace(spec, vocabulary=size, start=start, end=end, unknown=unknown)
 
 
 class Encoder:
@@ -83,7 +84,7 @@ class Encoder:
         kept = [self.frame.read(own, HEAD)[0][0] for own in ids]
         offsets = np.concatenate([[0], np.cumsum([len(own) for own in kept], dtype=np.int64)])
         values = np.fromiter((token for own in kept for token in own), np.int64, int(offsets[-1]))
-        unknown = 0 if self.foreign is None else sum(own.count(self.foreign) for own in ids)
+        unknown = [0 if self.foreign is None else own.count(self.foreign) for own in ids]
         return Encoded(
             Targets(self.spec, values, offsets),
             [len(own) + self.frame.special for own in ids],
@@ -98,20 +99,29 @@ def statistics(encoded: list[Encoded], most: int, ids: list[str]) -> dict[str, A
     Args:
         encoded: of all rows.
         most: the tokens to which targets are cut.
-        ids: of the rows, to name the first whose target is cut.
+        ids: of the rows, to name the first whose target is cut or unknown.
     """
     lengths = np.array([length for one in encoded for length in one.lengths], np.int64)
-    tokens, unknown = (sum(getattr(one, name) for one in encoded) for name in ("tokens", "unknown"))
+    unknown = np.array([count for one in encoded for count in one.unknown], np.int64)
+    tokens, strange = sum(one.tokens for one in encoded), int(unknown.sum())
     quantiles = {f"p{q}": int(np.percentile(lengths, q, method="nearest")) for q in (5, 50, 95, 99)}
     truncated = int((lengths > most).sum())
-    first = [ids[row] for row in np.flatnonzero(lengths > most)[:SHOWN]]
+    first, foreign = (
+        [ids[row] for row in np.flatnonzero(found)[:SHOWN]] for found in (lengths > most, unknown > 0)
+    )
     return {
         "tokens": int(np.minimum(lengths, most).sum()),
         "truncated": truncated,
         "truncated_share": truncated / len(lengths),
         "first_truncated": first,
         "lengths": {**quantiles, "max": int(lengths.max())},
-        "unknown": {"tokens": unknown, "share": unknown / max(1, tokens), "classes": []},
+        "unknown": {
+            "tokens": strange,
+            "share": strange / max(1, tokens),
+            "classes": [],
+            "rows": int((unknown > 0).sum()),
+            "first": foreign,
+        },
     }
 
 

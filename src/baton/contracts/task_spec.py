@@ -60,7 +60,7 @@ class Labels(Named):
 class Sequence:
     """One text per row; a target is a text, in arrays its tokens.
 
-    `tokenize` adds what depends on the tokenizer: `vocabulary`, `start` and `end`.
+    `tokenize` adds what depends on the tokenizer: `vocabulary`, `start`, `end` and `unknown`.
     """
 
     target_length: int  # the most tokens of a target or a generated text, special ones included
@@ -69,6 +69,9 @@ class Sequence:
     vocabulary: int = 0  # the number of tokens that a model chooses from; 0: not known yet
     start: int = 0  # the token with which a decoder's input begins
     end: int = 0  # the token with which every text ends
+    unknown: int | None = (
+        None  # the token of all text that the tokenizer does not know, which is never written
+    )
     kind: Literal["sequence"] = "sequence"
 
     names: ClassVar[tuple[str, ...]] = ()
@@ -181,7 +184,8 @@ def read(raw: Mapping[str, Any]) -> TaskSpec:
             names, centre, scale = (tuple(own[key]) for key in ("names", "centre", "scale"))
             return Numbers(names, centre, scale, own["loss"], own["coverage"])
         case "sequence":
-            return Sequence(**{field.name: own[field.name] for field in fields(Sequence)})
+            whole: dict[str, Any] = {"unknown": None, **own}  # earlier versions did not write it
+            return Sequence(**{field.name: whole[field.name] for field in fields(Sequence)})
         case "spans":
             return Spans(own["max_answer_words"])
         case "tokens":

@@ -14,7 +14,7 @@ from baton import params
 from baton.errors import DataError, ParamsError
 from baton.evaluate.sequence_outputs import SequenceOutputs
 
-AT_ONCE = 512  # sources compared with train at a time: their similarities are in memory
+CELLS = 2**24  # similarities to train in memory at a time: 64 MiB, and up to twice that while sparse
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,12 @@ def _nearest(
             hint="lower evaluate.baselines min_df, or set analyzer to char",
         ) from None
 
+    at_once = max(CELLS // known.shape[0], 1)  # sources
+
     def write(rows: Sequence[str]) -> list[str]:
         found: list[str] = []
-        for start in range(0, len(rows), AT_ONCE):
-            alike = (vectorizer.transform(rows[start : start + AT_ONCE]) @ known.T).toarray()
+        for start in range(0, len(rows), at_once):
+            alike = (vectorizer.transform(rows[start : start + at_once]) @ known.T).toarray()
             found += targets[alike.argmax(axis=1)].tolist()
         return found
 

@@ -1,5 +1,6 @@
 """The texts that a model wrote for n rows, and how well each row was answered."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +20,17 @@ class SequenceOutputs:
 
     texts: tuple[str, ...] = field(repr=False)
     C: float | None = None  # no baseline of texts is regularised
+    _scored: dict[tuple[str, ...], Floats] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def statistics(self, references: Sequence[str]) -> Floats:
+        """Return `text_scores.statistics`, and keep them: rows, slices and resamples need the same."""
+        wanted = tuple(references)
+        if wanted not in self._scored:
+            self._scored.clear()
+            self._scored[wanted] = text_scores.statistics(wanted, self.texts)
+        return self._scored[wanted]
 
 
 def scores(statistics: Floats) -> Floats:

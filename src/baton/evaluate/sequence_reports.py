@@ -206,4 +206,4 @@ class SequenceReports:
 
 
 def _statistics(targets: References, outputs: SequenceOutputs) -> NDArray[np.float64]:
-    return text_scores.statistics(targets.tolist(), outputs.texts)
+    return outputs.statistics(targets.tolist())

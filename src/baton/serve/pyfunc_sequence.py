@@ -5,7 +5,7 @@ MLflow copies this file, the model folder and the Baton modules imported here in
 
 Input: raw texts, as a list of strings, a string, a Series, an array, or a DataFrame whose first column is
 called `text`. Output: a DataFrame with the column `text`, what the model wrote for each (greedily or by beam
-search, see `texts.generation`). Params: `batch_size`.
+search, see `texts.generation`). Params: `batch_size`, by default 32, or fewer if there are several beams.
 
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["raw text"])
 """
@@ -65,7 +65,7 @@ class SequenceModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mis
             TypeError: If a row is not text.
         """
         texts, index = answers.texts(model_input)
-        batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
+        batch_size = int((params or {}).get("batch_size") or max(BATCH_SIZE // self.spec.beams, 1))
         return self.task.answer(self._written(texts, batch_size), {}, index)
 
     def _written(self, texts: list[str], batch_size: int) -> list[str]:

@@ -13,7 +13,6 @@ All are from 0 to 1: sacrebleu's own scores are 100 times as large.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +33,6 @@ def statistics(references: Sequence[str], texts: Sequence[str]) -> Floats:
     reference in words, then n-grams in both and n-grams of the text, for each order of BLEU; whether both
     are equal; 1.
     """
-    return _statistics(tuple(references), tuple(texts))
-
-
-@lru_cache(maxsize=32)  # the same texts are scored for rows, slices and resamples
-def _statistics(references: tuple[str, ...], texts: tuple[str, ...]) -> Floats:
     from sacrebleu.metrics import bleu, chrf
 
     found = np.zeros((len(texts), COLUMNS))

@@ -18,8 +18,10 @@ def config(spec: Sequence, pad: int) -> GenerationConfig:
     """Return how texts are generated: `spec` has the beams and the length, `pad` is the padding token's id.
 
     It leaves out what a base model's own generation_config.json may ask for, such as forbidden repetitions.
-    The padding token is never chosen: some models (Marian) give it a score like any other.
+    The padding token is never chosen: some models (Marian) give it a score like any other. Nor is the unknown
+    token, which a model learns if targets hold it, but which stands for no text.
     """
+    never = {pad} if spec.unknown is None else {pad, spec.unknown}
     return GenerationConfig(
         max_new_tokens=spec.target_length,
         num_beams=spec.beams,
@@ -28,7 +30,7 @@ def config(spec: Sequence, pad: int) -> GenerationConfig:
         decoder_start_token_id=spec.start,
         eos_token_id=spec.end,
         pad_token_id=pad,
-        suppress_tokens=[pad] if pad != spec.end else None,
+        suppress_tokens=sorted(never - {spec.end}) or None,
         use_cache=True,
     )
 
