@@ -111,8 +111,9 @@ def test_the_logged_model_writes_the_texts_of_the_predictions(
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
     project.edit(lambda raw: (longer(raw), many(raw)))
     check_kills(project, "finetune", "teacher", kills=5)
+    check_kills(project, "distill", "student", kills=5)
 
 
 def many(raw: dict[str, Any]) -> None:
-    raw["finetune"]["epochs"] = 6
-    raw["finetune"]["evaluations_per_epoch"] = 1
+    for section in ("finetune", "distill"):
+        raw[section]["epochs"] = 6
