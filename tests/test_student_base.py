@@ -1,6 +1,8 @@
 """A student on a base model of its own, with another tokenizer, through real `dvc repro`, and served."""
 
+import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from baton import storage
 from baton.contracts import predictions
 from tests import tiny
-from tests.test_pipeline import STAGES, Project, make_project
+from tests.test_pipeline import STAGES, Project, make_project, nodes
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -48,6 +50,18 @@ def test_the_student_reads_its_own_tokens_and_learns_from_the_teachers_answers(p
     ratios = storage.read_json(folder / "reports/timings.json")["ratios"]
     assert ratios["student_vs_teacher"]["throughput"] > 0
     assert project.repro() == []
+    command = (
+        sys.executable,
+        "-c",
+        "from baton.cli.app import app; app()",
+        "trace",
+        "models/student",
+        "--json",
+    )
+    traced = project.run(*command)
+    assert traced.returncode == 0, traced.stderr
+    files = nodes(json.loads(traced.stdout)["made_of"], "file")
+    assert {"model.safetensors", "student/model.safetensors"} <= {file["name"] for file in files}
 
 
 @pytest.mark.usefixtures("quiet_mlflow")

@@ -101,9 +101,10 @@ def test_models_take_turns_at_the_same_batches_of_rows_from_all_over_the_split(
     assert (min(rows), max(rows), len(rows)) == (0, len(arrays) - 1, 20)
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("unfused", ["teacher", "student"])
 def test_each_model_has_the_attention_of_its_family(
-    tmp_path: Path, arrays: TextSplit, monkeypatch: pytest.MonkeyPatch, unfused: str
+    tmp_path: Path, arrays: TextSplit, monkeypatch: pytest.MonkeyPatch, unfused: str, device: str
 ) -> None:
     """An MPNet and a BERT, by CUDA's choices of `auto`, whichever of them the runtime was resolved for."""
     config = MPNetConfig(
@@ -118,9 +119,9 @@ def test_each_model_has_the_attention_of_its_family(
     chosen = kernels.attention
     monkeypatch.setattr(
         kernels, "attention", lambda wanted, _, work: chosen(wanted, torch.device("cuda"), work)
-    )
+    )  # on the CPU, `auto` is the same for all
     work = model_folder.work(folders["teacher"], tiny.TEXT_INPUT)
-    wanted = params.Runtime.model_validate(tiny.SETTINGS | {"attention": "auto"})
+    wanted = params.Runtime.model_validate(tiny.SETTINGS | {"attention": "auto", "device": device})
     machine = resolve.resolve(wanted, work=work)
     measured = speed.measure(folders, dict.fromkeys(folders, arrays), settings(), machine)["models"]
     assert {name: own["attention"] for name, own in measured.items()} == {unfused: "matmul", other: "sdpa"}
