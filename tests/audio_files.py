@@ -46,3 +46,30 @@ def bomb(hours: float = 10.0) -> bytes:
     (packed,) = struct.unpack_from(">Q", content, 18)
     struct.pack_into(">Q", content, 18, packed & ~((1 << 36) - 1) | round(hours * 3600 * RATE))
     return bytes(content)
+
+
+def tagged(content: bytes, size: int = 300) -> bytes:
+    """Return a file behind an ID3v2 tag of `size` bytes, which the header states in groups of seven bits."""
+    stated = bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
+    return b"ID3\x04\x00\x00" + stated + b"\xff" * size + content
+
+
+def without_count(content: bytes) -> bytes:
+    """Return an MP3 of soundfile without its first frame, whose Xing header counts the others."""
+    assert b"Xing" in content[:64] or b"Info" in content[:64]
+    return content[content.index(content[:2], 2) :]
+
+
+def pages(content: bytes) -> list[bytes]:
+    """Return the pages of an Ogg file."""
+    return [b"OggS" + page for page in content.split(b"OggS")[1:]]
+
+
+def summed(page: bytes) -> bytes:
+    """Return an Ogg page with the checksum of its bytes, computed bit by bit as RFC 3533 says."""
+    page, register = page[:22] + bytes(4) + page[26:], 0
+    for byte in page:
+        register ^= byte << 24
+        for _ in range(8):
+            register = (register << 1 ^ (0x04C11DB7 if register >> 31 else 0)) & 0xFFFFFFFF
+    return page[:22] + struct.pack("<I", register) + page[26:]

@@ -1,14 +1,27 @@
 """Clips of every format, depth, rate and number of channels decode to their samples, or are named."""
 
 import io
+import struct
 import wave
 
 import numpy as np
 import pytest
+import soundfile
 
 from baton.sounds import audio_containers, audio_decoding
 from baton.sounds.audio_decoding import UndecodableError, decode, digest
-from tests.audio_files import RATE, bomb, melody, noise, saved, tone
+from tests.audio_files import (
+    RATE,
+    bomb,
+    melody,
+    noise,
+    pages,
+    saved,
+    summed,
+    tagged,
+    tone,
+    without_count,
+)
 
 LOSSLESS = [  # format, subtype, the largest error of a sample
     ("WAV", "PCM_U8", 2**-7),
@@ -49,6 +62,16 @@ def test_lossy_formats_give_about_the_samples(form: str, subtype: str) -> None:
     assert clip.samples.shape == sound.shape
     middle = slice(2000, -2000)
     assert np.abs(clip.samples[middle] - sound[middle]).max() < 0.05
+
+
+@pytest.mark.parametrize(("form", "subtype"), LOSSY)
+def test_blocks_have_the_samples_of_the_whole(form: str, subtype: str) -> None:
+    """Seeking between blocks would make samples of an MP3 wrong."""
+    rate, sound = 48_000, np.concatenate([melody(8, 1.0, 48_000), noise(8, 3.0, 48_000, level=0.5)])
+    content = saved(sound, form, subtype, rate)
+    assert len(sound) > 2 * audio_decoding.BLOCK
+    expected, _ = soundfile.read(io.BytesIO(content), dtype="float32")
+    np.testing.assert_array_equal(decode(content, 10).samples, expected)
 
 
 def test_the_standard_library_agrees_about_a_wav() -> None:
@@ -105,11 +128,69 @@ def test_a_single_missing_byte_is_counted(form: str) -> None:
     assert str(refused(saved(tone(), form, "PCM_16")[:-1])).startswith("truncated: 1 of 32,0")
 
 
-def test_sizes_that_the_writer_did_not_know_are_not_truncations() -> None:
-    content = bytearray(saved(tone(), "WAV", "PCM_16"))
-    place = content.index(b"data")
-    content[place + 4 : place + 8] = b"\xff" * 4  # as programs write to a pipe
-    assert len(decode(bytes(content), 10).samples) == RATE
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF])
+@pytest.mark.parametrize(("form", "order", "chunk"), [("WAV", "<", b"data"), ("AIFF", ">", b"SSND")])
+def test_sizes_that_the_writer_did_not_know_are_filled_in(
+    form: str, order: str, chunk: bytes, size: int
+) -> None:
+    """As programs write to a pipe: 0 or the greatest (ffmpeg), the greatest of 31 bits, or nearly (sox)."""
+    content = bytearray(saved(tone(), form, "PCM_16"))
+    for place in (4, content.index(chunk) + 4):  # the sizes of the file, and of its samples
+        struct.pack_into(f"{order}I", content, place, size)
+    np.testing.assert_array_equal(decode(bytes(content), 10).samples, decode(saved(tone(), form), 10).samples)
+
+
+def test_an_empty_wav_with_other_chunks_stays_empty() -> None:
+    content = bytearray(saved(np.zeros(0), "WAV") + b"note" + struct.pack("<I", 40) + bytes(40))
+    struct.pack_into("<I", content, 4, len(content) - 8)
+    assert str(refused(bytes(content))) == "zero length: no samples"
+
+
+@pytest.mark.parametrize(("form", "subtype"), EVERY)
+def test_tags_before_the_sound_do_not_matter(form: str, subtype: str) -> None:
+    content = saved(melody(0), form, subtype)
+    clip = decode(tagged(tagged(content), 70_000), 10)
+    assert digest(clip) == digest(decode(content, 10))
+    if form != "MP3":  # whose header states the frames
+        assert "truncated" in str(refused(tagged(content[:-40])))
+    assert "no sound follows its ID3 tag" in str(refused(tagged(b"")))
+
+
+MODES = [
+    ("CONSTANT", 1, 16_000),
+    ("CONSTANT", 2, 44_100),
+    ("AVERAGE", 2, 22_050),
+    ("VARIABLE", 1, 44_100),
+    ("VARIABLE", 2, 8000),
+]
+
+
+@pytest.mark.parametrize(("mode", "channels", "rate"), MODES)
+def test_an_mp3_that_does_not_state_its_length_is_read_to_its_end(
+    mode: str, channels: int, rate: int
+) -> None:
+    """libsndfile reads such files of variable rate to about a third, and refuses tagged ones."""
+    loud = np.concatenate([melody(0, 1.0, rate), noise(1, 1.0, rate, level=0.5)])
+    sound = np.stack([loud, loud[::-1]][:channels], 1)
+    content = saved(sound, "MP3", None, rate, bitrate_mode=mode, compression_level=0.5)
+    whole, bare = decode(content, 10), without_count(content)
+    delay = 576  # samples that LAME puts before the sound and states in the header
+    ends = (b"TAG" + bytes(125), struct.pack("<8sIIII8x", b"APETAGEX", 2000, 32, 0, 0), bytes(500))
+    for own in (bare, tagged(bare, 70_000), *(tagged(bare) + end for end in ends)):
+        clip = decode(own, 10)
+        assert clip.rate == rate and len(clip.samples) >= delay + len(sound)
+        read = clip.samples[delay : delay + len(sound)]
+        np.testing.assert_allclose(read, whole.samples, atol=1e-4)
+    assert str(refused(bare[:-20])).startswith("truncated: the last of ")
+    assert str(refused(bare + b"<html>" * 9)).startswith("damaged: 54 bytes that are not frames follow")
+
+
+def test_mp3_files_that_state_fewer_frames_than_follow_are_named() -> None:
+    content = saved(melody(1), "MP3")
+    assert str(refused(content + without_count(content))).startswith("damaged: 30 frames follow the 30 it")
+    assert "free format" in str(refused(bytes([0xFF, 0xFB, 0x04, 0xC4]) + content[4:]))
+    second = bytes([0xFF, 0xFD, 0x84, 0xC4]) + bytes(332)  # of layer II
+    assert "not a format that is read" in str(refused(4 * second))
 
 
 def test_an_ogg_file_of_whole_pages_without_an_end_mark_is_read_and_noted() -> None:
@@ -123,6 +204,44 @@ def test_an_ogg_file_of_whole_pages_without_an_end_mark_is_read_and_noted() -> N
     assert "no end mark" not in decode(content, 10).notes
     for missing in (1, 30, len(content) - last - 10):
         assert str(refused(content[:-missing])) == "truncated: the end of the Ogg stream is missing"
+
+
+def renumbered(page: bytes, number: int, serial: int | None = None) -> bytes:
+    own = page[14:18] if serial is None else struct.pack("<I", serial)
+    return summed(page[:14] + own + struct.pack("<I", number) + page[22:])
+
+
+def test_damaged_ogg_files_are_named() -> None:
+    """libsndfile skips pages that are damaged or missing."""
+    content = saved(melody(5, 3.0) + noise(5, 3.0), "OGG")
+    every = pages(content)
+    assert b"".join(map(summed, every)) == content and len(every) > 5
+    flipped = bytearray(content)
+    flipped[sum(map(len, every[:3])) - 9] ^= 1
+    faults = {
+        "the checksum of Ogg page 2 is wrong": bytes(flipped),
+        "Ogg page 4 follows page 2": b"".join(every[:3] + every[4:]),
+        "Ogg page 3 follows page 3": b"".join([*every[:4], *every[3:]]),
+        f"Ogg page {len(every)} follows page {len(every) - 1}, the last one": b"".join(
+            [*every, renumbered(every[3], len(every))]
+        ),
+        "what follows Ogg page 2 is not a page": b"".join([*every[:3], b"?", *every[3:]]),
+        "several Ogg streams at the same time": b"".join([every[0], renumbered(every[0], 0, 7), *every[1:]]),
+    }
+    for reason, bad in faults.items():
+        assert reason in str(refused(bad))
+
+
+def test_ogg_streams_one_after_the_other_are_joined() -> None:
+    """As in 18 Czech clips of KLettres; libsndfile reads the first alone."""
+    first, second = saved(melody(6), "OGG"), saved(np.stack([melody(7)] * 2, 1), "OGG")
+    same = b"".join(renumbered(page, n, 7) for n, page in enumerate(pages(first)))
+    for files in ((first, second), (same, same)):
+        clip, own = decode(b"".join(files), 10), [decode(file, 10).samples for file in files]
+        np.testing.assert_array_equal(clip.samples, np.concatenate(own))
+        assert "2 streams" in clip.notes
+    assert refused(first + second, 1.5).check == "enormous"
+    assert "streams of 8,000 and 16,000" in str(refused(first + saved(tone(rate=8000), "OGG", rate=8000)))
 
 
 def test_bytes_after_the_end_do_not_matter() -> None:
@@ -161,6 +280,14 @@ def test_enormous_files_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None
         error = refused(content, seconds)
         assert error.check == "enormous"
     assert str(refused(bomb(10), 600.0)) == "enormous: 36,000 s, more than 600"
+
+
+def test_channels_count_towards_what_is_enormous() -> None:
+    """Of 32 channels at 16 kHz, a second has as many samples as 5 1/3 of stereo at 48 kHz."""
+    content = saved(np.zeros((RATE, 32)), "WAV")
+    assert decode(content, 5.4).seconds == 1.0
+    error = refused(content, 5.3)
+    assert error.check == "enormous" and "512,000 samples in 32 channels, more than 508,800" in str(error)
 
 
 def test_silence_and_clipping() -> None:

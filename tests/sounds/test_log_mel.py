@@ -1,5 +1,7 @@
 """Spectrograms agree with Whisper's feature extractor; resampling keeps what both rates can hold."""
 
+from typing import Any, Literal
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,26 @@ def test_the_part_of_a_longer_clip() -> None:
     found = log_mel.spectrogram(sound, RATE, centre)[:, 10:90, 0]
     expected = log_mel.spectrogram(tone(2000), RATE, head)[:, 10:90, 0]
     np.testing.assert_allclose(found.argmax(0), expected.argmax(0))
+
+
+@pytest.mark.parametrize("part", ["head", "centre"])
+@pytest.mark.parametrize("rate", [4000, 8000, 11_025, 16_000, 44_100, 48_000, 192_000])
+def test_only_what_is_read_is_resampled_to_the_same_bits(
+    rate: int, part: Literal["head", "centre"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound, reads = noise(7, 5.03, rate), AudioInput(RATE, 1.0, part, 40, 400, 160)
+    whole = log_mel.resample(sound - sound.mean(dtype=np.float64), rate, RATE)
+    assert len(whole) == log_mel.resampled_length(len(sound), rate, RATE)
+    start = (len(whole) - RATE) // 2 if part == "centre" else 0
+    given, resample = [], log_mel.resample
+
+    def counted(samples: Any, rate: int, target: int) -> Any:
+        given.append(len(samples))
+        return resample(samples, rate, target)
+
+    monkeypatch.setattr(log_mel, "resample", counted)
+    np.testing.assert_array_equal(log_mel.framed(sound, rate, reads), whole[start : start + RATE])
+    assert given[0] < 1.2 * rate + 1000
 
 
 def test_a_resynthesised_clip_has_about_the_spectrogram() -> None:

@@ -1,12 +1,16 @@
-"""The container of an encoded clip: which format it is, and whether its end is missing.
+"""The container of an encoded clip: which format it is, what is wrong with it, and how long it is.
 
 Decoders read what is there of a truncated WAV, AIFF or Ogg file without complaint, so the sizes that the
-container states are compared with the file here. FLAC and MP3 are checked by their decoders; an MP3 without a
-Xing header does not state its length, so a missing end is unknown.
+container states are compared with the file here. Tags before the sound are removed, and lengths that the
+writer did not know are filled in, since libsndfile would read less than there is. FLAC is checked by its
+decoder.
 """
 
 import struct
 from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from baton.sounds import mpeg_frames, ogg_pages
 
 BEGINNINGS = (  # offset, bytes, format
     (8, b"WAVE", "WAV"),
@@ -20,6 +24,7 @@ BEGINNINGS = (  # offset, bytes, format
     (0, b"\xff\xf3", "MP3"),
     (0, b"\xff\xf2", "MP3"),
     (0, b"\xff\xe3", "MP3"),
+    (0, b"\xff\xe2", "MP3"),
 )
 SUFFIXES = {
     ".wav": "WAV",
@@ -34,8 +39,20 @@ SUFFIXES = {
     ".mp3": "MP3",
 }
 BEGINNING_BYTES = 12
-UNKNOWN = (0, 0xFFFFFFFF)  # sizes of samples that a program wrote before it knew how many would follow
-PAGE, LAST_PAGE = 27, 4  # bytes of an Ogg page's header; the flag of the last one
+TAG = 10  # bytes of an ID3v2 tag's header, and of its footer
+FOOTER = 0x10  # the flag of a tag that has one
+CHUNKS = {"WAV": ("<", b"data"), "AIFF": (">", b"SSND")}  # order of bytes, and the chunk of samples
+# Sizes of samples by programs that write to a pipe and do not know how many will follow, as is 0.
+PIPED = (range(0x7FFF_F000, 0x8000_0100), range(0xFFFF_FF00, 0x1_0000_0000))
+LONG = ("<Q", 28)  # of an RF64 file, whose first chunk has the size of the samples: its form and place
+
+
+class Container(NamedTuple):
+    """A file as libsndfile is to read it, and what was found in it."""
+
+    parts: tuple[bytes, ...]  # one after the other, without tags before the sound and with their lengths
+    fault: str  # why it is not to be read; empty if nothing was found
+    notes: tuple[str, ...]
 
 
 def begins_as(content: bytes) -> str:
@@ -57,66 +74,70 @@ def misnamed(name: str, found: str) -> str:
     return f"{found}, but named {suffix}" if named and named != found else ""
 
 
-def missing(content: bytes) -> str:
-    """Describe what is missing at the end of a WAV, AIFF or Ogg file; empty if nothing is."""
-    match begins_as(content):
-        case "WAV":
-            size, there = _chunk(content, "<", b"data", 0)
-            if size == UNKNOWN[1] and content.startswith(b"RF64"):
-                size = _long_size(content)
-        case "AIFF":
-            size, there = _chunk(content, ">", b"SSND", 0)
+def inspect(content: bytes) -> Container:
+    """Return a file as libsndfile is to read it, and what is wrong with it.
+
+    An Ogg file of whole pages, of which the last does not say that it is, is noted: some encoders write such
+    files; one that was cut between two pages looks the same.
+    """
+    bare = _without_tags(content)
+    match begins_as(bare):
+        case "WAV" | "AIFF" as name:
+            whole, fault = _sized(bare, *CHUNKS[name])
+            return Container((whole,), fault, ())
         case "OGG":
-            return (
-                "" if _last_page(content) is not None else "truncated: the end of the Ogg stream is missing"
+            starts, fault, ended = ogg_pages.inspect(bare)
+            links = tuple(
+                bare[start:end] for start, end in zip(starts, (*starts[1:], len(bare)), strict=False)
             )
+            return Container(links, fault, () if ended else ("no end mark",))
+        case "MP3":
+            whole, fault = mpeg_frames.inspect(bare)
+            return Container((whole,), fault, ())
         case "FLAC":
             # The last 36 bits before byte 26; libsndfile seeks by them.
-            stated = int.from_bytes(content[18:26]) & ((1 << 36) - 1)
-            return "" if stated else "unsupported: a FLAC that does not state its length; save it again"
+            stated = int.from_bytes(bare[18:26]) & ((1 << 36) - 1)
+            unstated = "unsupported: a FLAC that does not state its length; save it again"
+            return Container((bare,), "" if stated else unstated, ())
         case _:
-            return ""
-    if size in UNKNOWN or there >= size:
-        return ""
-    return f"truncated: {size - there:,} of {size:,} bytes of samples are missing"
+            fault = "broken or truncated: no sound follows its ID3 tag" if begins_as(content) else ""
+            return Container((bare,), fault, ())
 
 
-def _chunk(content: bytes, order: str, wanted: bytes, least: int) -> tuple[int, int]:
-    """Return the stated size of a RIFF or IFF chunk, `least` if there is none, and the bytes there are."""
+def _without_tags(content: bytes) -> bytes:
+    """Return a file without the ID3v2 tags at its beginning, and the padding after them."""
+    position = 0
+    while content.startswith(b"ID3", position) and len(content) >= position + TAG:
+        size = 0
+        for byte in content[position + 6 : position + TAG]:  # seven bits of each
+            size = size << 7 | byte & 0x7F
+        position += TAG + size + (TAG if content[position + 5] & FOOTER else 0)
+    return content[position:].lstrip(b"\0") if position else content
+
+
+def _sized(content: bytes, order: str, wanted: bytes) -> tuple[bytes, str]:
+    """Return a RIFF or IFF file that states how many bytes of samples it has, and what is missing of them."""
+    place = _chunk(content, order, wanted)
+    if place is None:
+        return content, ""
+    long = content.startswith(b"RF64") and content[12:16] == b"ds64" and content[place] == 0xFF
+    form, at = LONG if long else (f"{order}I", place)
+    size, there = struct.unpack_from(form, content, at)[0], len(content) - place - 4
+    if there < size and (long or not any(size in sizes for sizes in PIPED)):
+        return content, f"truncated: {size - there:,} of {size:,} bytes of samples are missing"
+    (whole,) = struct.unpack_from(f"{order}I", content, 4)
+    others = place + 4 < whole + 8 <= len(content)  # chunks that follow an empty one
+    if there < size or (size == 0 and there and not others):
+        return content[:at] + struct.pack(form, there) + content[at + struct.calcsize(form) :], ""
+    return content, ""
+
+
+def _chunk(content: bytes, order: str, wanted: bytes) -> int | None:
+    """Return where a RIFF or IFF chunk states its size; None if there is no such chunk."""
     position = BEGINNING_BYTES
     while position + 8 <= len(content):
         kind, size = struct.unpack_from(f"{order}4sI", content, position)
         if kind == wanted:
-            return size, len(content) - position - 8
+            return position + 4
         position += 8 + size + size % 2
-    return least, 0
-
-
-def _long_size(content: bytes) -> int:
-    """Return the size of the samples that an RF64 file states in its first chunk."""
-    if content[12:16] != b"ds64" or len(content) < 36:
-        return 0
-    size: int = struct.unpack_from("<Q", content, 28)[0]
-    return size
-
-
-def notes(content: bytes) -> list[str]:
-    """Return `no end mark` for an Ogg file of whole pages, of which the last does not say that it is.
-
-    Some encoders write such files; one that was cut between two pages looks the same.
-    """
-    return ["no end mark"] if begins_as(content) == "OGG" and _last_page(content) is False else []
-
-
-def _last_page(content: bytes) -> bool | None:
-    """Return whether the last page of an Ogg file says that it is the last; None if it is not whole."""
-    position, last = 0, False
-    while content.startswith(b"OggS", position) and position + PAGE <= len(content):
-        segments = content[position + 26]
-        sizes = content[position + PAGE : position + PAGE + segments]
-        end = position + PAGE + segments + sum(sizes)
-        if len(sizes) < segments or end > len(content):
-            return None
-        last = bool(content[position + 5] & LAST_PAGE)
-        position = end
-    return None if 0 < len(content) - position < PAGE and content.startswith(b"Ogg", position) else last
+    return None

@@ -16,6 +16,7 @@ from baton.contracts.input_spec import AudioInput
 FLOOR = 1e-12  # of the power in a band
 RANGE = 8.0  # powers of ten that are kept below the loudest value: 80 dB
 WHITE = 255
+FILTER = 10  # half of the length of resample_poly's filter, in samples of the lower rate
 # Slaney's scale (Auditory Toolbox, 1998): linear up to BREAK, logarithmic above it.
 LINEAR, BREAK, STEP = 200 / 3, 1000.0, math.log(6.4) / 27  # Hz per mel, Hz, of the logarithm per mel
 
@@ -37,15 +38,36 @@ def spectrogram(samples: NDArray[np.float32], rate: int, reads: AudioInput) -> N
 
 
 def framed(samples: NDArray[np.float32], rate: int, reads: AudioInput) -> NDArray[np.float64]:
-    """Return the part of a clip that is read, at the model's rate and without its mean, (samples,).
+    """Return the part of a clip that is read, at the model's rate and without the clip's mean, (samples,).
 
     A shorter clip is followed by silence.
     """
-    resampled = resample(samples - samples.mean(dtype=np.float64), rate, reads.sample_rate)
-    spare = len(resampled) - reads.samples
+    spare = resampled_length(len(samples), rate, reads.sample_rate) - reads.samples
     start = spare // 2 if reads.part == "centre" and spare > 0 else 0
-    read = resampled[start : start + reads.samples]
+    read = _resampled_part(samples, rate, reads.sample_rate, start, reads.samples)
     return np.concatenate([read, np.zeros(reads.samples - len(read))])
+
+
+def resampled_length(count: int, rate: int, target: int) -> int:
+    """Return how many samples `resample` makes of `count`."""
+    return -(-count * target // rate)
+
+
+def _resampled_part(
+    samples: NDArray[np.float32], rate: int, target: int, start: int, count: int
+) -> NDArray[np.float64]:
+    """Return at most `count` of the samples of a resampled clip without its mean, from `start` on.
+
+    Only what these samples depend on is resampled; they have the bits of those of the whole clip.
+    """
+    common = math.gcd(rate, target)
+    up, down = target // common, rate // common
+    reach = FILTER * max(up, down) // up + 2  # of the filter, in samples of the clip
+    first = max(0, start * down // up - reach) // down * down  # where a sample of both rates is
+    last = (start + count) * down // up + reach
+    resampled = resample(samples[first:last] - samples.mean(dtype=np.float64), rate, target)
+    begin = start - first // down * up
+    return resampled[begin : begin + count]
 
 
 def resample(samples: NDArray[np.floating], rate: int, target: int) -> NDArray[np.float64]:
