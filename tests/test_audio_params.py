@@ -56,6 +56,12 @@ def test_what_is_not_for_sound_is_refused(tmp_path: Path) -> None:
         ({"seconds": 0.02}, "seconds (0.02) must be at least one window of 400 samples"),
         ({"sample_rate": 1000}, "tokenize.audio.sample_rate"),
         ({"part": "tail"}, "tokenize.audio.part"),
+        ({"parts": 0}, "tokenize.audio.parts"),
+        ({"seconds": 601.0}, "tokenize.audio.seconds"),
+        ({"bands": 513, "window": 2048}, "tokenize.audio.bands"),
+        ({"window": 65_537}, "tokenize.audio.window"),
+        ({"bands": 201}, "bands (201) must not exceed half of window (400)"),
+        ({"seconds": 600.0, "hop": 10}, "would have 61,440,000 pixels, more than 4,194,304"),
     ],
 )
 def test_spectrograms_that_cannot_be_are_refused(changes: dict[str, Any], part: str, tmp_path: Path) -> None:

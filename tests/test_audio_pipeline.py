@@ -57,11 +57,15 @@ def write_clips(folder: Path) -> None:
 def small(raw: dict[str, Any]) -> None:
     vit = {"patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
     raw["base"] |= {"architecture": "vit_tiny_patch16_224", "arguments": vit}
-    raw["tokenize"] |= {"sample_rate": 8000, "seconds": 0.32, "bands": 24, "window": 256, "hop": 80}
+    spectrograms = {"sample_rate": 8000, "seconds": 0.32, "bands": 24, "window": 256, "hop": 80}
+    raw["tokenize"] |= spectrograms | {"parts": 3}
     for section in ("finetune", "distill"):
         raw[section] |= {"epochs": 6, "min_steps": 0, "batch_size": 16, "log_every": 2}
         raw[section]["augmentation"]["masks"] = {"time": 1, "frames": 6, "frequency": 1, "bands": 4}
     raw["distill"]["student"] = {"kind": "teacher_layers", "layers": [0]}
+    raw["evaluate"]["baselines"] += [
+        {"kind": "features", "model": model, "neighbours": 5, "C": [1.0]} for model in ("linear", "knn")
+    ]
     raw["evaluate"]["bootstrap"]["resamples"] = 50
     raw["evaluate"]["speed"] |= {"repeats": 1, "samples": 16, "latency_samples": 2, "max_seconds": 1}
     raw["evaluate"]["gallery"] = {"errors": 2, "steps": 2}
@@ -83,7 +87,14 @@ def test_all_six_stages_run(project: Project) -> None:
     assert metrics["teacher"]["accuracy"] == pytest.approx(
         (logits.argmax(1) == truth(project)).mean(), abs=1e-6
     )
-    assert {"majority", "bands_logistic"} <= set(metrics["test"]["baselines"])
+    baselines = metrics["test"]["baselines"]
+    assert set(baselines) == {"majority", "bands_logistic", "features_linear", "features_knn"}
+    assert all(
+        baselines[name]["accuracy"] > baselines["majority"]["accuracy"] for name in baselines if "_" in name
+    )
+    tokenized = storage.read_json(project.folder / "data/arrays/report.json")
+    for split in ("val", "test"):  # 0.4 s are two parts of 0.32 s
+        assert tokenized[split]["parts"] == 2 * tokenized[split]["clips"]
     assert "student_vs_control" in metrics["comparison"]
     for name in ("augmentation", "gallery_teacher", "gallery_student"):
         assert (project.folder / f"reports/figures/{name}.png").is_file()
@@ -123,4 +134,5 @@ def test_the_logged_model_answers_with_the_predictions(
 
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
     project.edit(lambda raw: (longer(raw), raw["finetune"].update(epochs=24)))
-    check_kills(project, "finetune", "teacher", kills=2, log_every=3)
+    check_kills(project, "finetune", "teacher", kills=5, log_every=3)
+    check_kills(project, "distill", "student", kills=1, log_every=3)

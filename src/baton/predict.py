@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from baton.batches import clip_batches
 from baton.batches.sampler import Split, by_windows
 from baton.contracts.batch import Batch
 from baton.contracts.predictions import Predicted
@@ -89,7 +90,7 @@ def forward(model: nn.Module, batch: Batch, runtime: Runtime) -> torch.Tensor:
             tokens: torch.Tensor = generate(*moved.inputs)
             return tokens
         logits: torch.Tensor = model(*moved.inputs)
-    return logits.float()
+    return clip_batches.per_sample(moved, logits.float())
 
 
 def by_length(split: Split, rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

@@ -10,7 +10,15 @@ from baton.contracts.input_spec import AudioInput
 from baton.errors import BatonError
 
 SETTINGS = params.AudioTokenize(
-    kind="audio", sample_rate=16_000, seconds=1.92, part="head", bands=80, window=400, hop=160, chunk_size=8
+    kind="audio",
+    sample_rate=16_000,
+    seconds=1.92,
+    part="head",
+    parts=1,
+    bands=80,
+    window=400,
+    hop=160,
+    chunk_size=8,
 )
 WHISPER = {"model_type": "whisper", "num_mel_bins": 80, "max_source_positions": 1500}
 READS = AudioInput(16_000, 1.92, "head", 80, 400, 160)

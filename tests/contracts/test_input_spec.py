@@ -44,6 +44,7 @@ WRITTEN = [  # as earlier versions wrote them to meta.json
     {"kind": "image_text", "image": IMAGES, "text": TEXT},
     IMAGES | {"size": [8, 8], "channels": 1, "mean": [0.5], "std": [0.25], "crop_fraction": 1.0},
     AUDIO,
+    AUDIO | {"parts": 4},
 ]
 
 

@@ -1,6 +1,7 @@
 """The logged model of sound: any clip in, the predictions of the pipeline out; what it refuses is named."""
 
 import base64
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ import torch
 
 from baton import params
 from baton.arrays import audio_arrays, image_arrays
-from baton.batches import array_splits, image_batches
+from baton.batches import array_splits, clip_batches, image_batches
 from baton.contracts.input_spec import AudioInput
 from baton.models import model_folder
 from baton.predict import predict
@@ -39,13 +40,16 @@ pytestmark = pytest.mark.usefixtures("quiet_mlflow")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a model folder with random weights whose answers differ between clips."""
-    work = tmp_path_factory.mktemp("audio")
+    return made(tmp_path_factory.mktemp("audio"), READS)
+
+
+def made(work: Path, reads: AudioInput) -> Path:
     base = tiny.write_image_base(work / "base", size=16)
     torch.manual_seed(1)
-    model = model_folder.create(base, MEAN, len(LABELS), tiny.training(), "matmul", READS)
+    model = model_folder.create(base, MEAN, len(LABELS), tiny.training(), "matmul", reads)
     for parameter in model.head.parameters():
         torch.nn.init.normal_(parameter, std=1.0)
-    info = model_folder.ModelInfo(tiny.TASK, MEAN, READS, {"temperature": 0.6})
+    info = model_folder.ModelInfo(tiny.TASK, MEAN, reads, {"temperature": 0.6})
     model_folder.save(model, info, base, work / "model")
     return work / "model"
 
@@ -59,7 +63,7 @@ def opened(folder: Path, config: dict[str, Any] | None = None) -> Any:
     return model
 
 
-def write_arrays(work: Path) -> None:
+def write_arrays(work: Path, reads: AudioInput | None = None) -> None:
     table = pa.table(
         {
             "id": [f"test:{n}" for n in range(len(CLIPS))],
@@ -68,7 +72,7 @@ def write_arrays(work: Path) -> None:
         }
     )
     pq.write_table(table, work / "test.parquet")
-    audio_arrays.tokenize(work / "test.parquet", READS, work, 2, lambda count: None, tiny.TASK)
+    audio_arrays.tokenize(work / "test.parquet", reads or READS, work, 2, lambda count: None, tiny.TASK)
 
 
 def split_of(work: Path) -> image_batches.ImageSplit:
@@ -123,6 +127,22 @@ def test_whispers_encoder_gives_the_predictions(tmp_path: Path, monkeypatch: pyt
     how = served_inputs.of_folder(folder)
     assert how.main == "serve/pyfunc_whisper.py" and "timm" not in how.packages
     environment.read_requirements(environment.LOCK, how.packages)
+
+
+def test_clips_in_several_parts_give_the_predictions(tmp_path: Path) -> None:
+    reads = dataclasses.replace(READS, parts=3)
+    folder = made(tmp_path, reads)
+    write_arrays(tmp_path, reads)
+    model, _ = model_folder.load(folder, "matmul")
+    split = clip_batches.ClipSplit(image_arrays.open_arrays(tmp_path, "test", tiny.TASK), reads.frames)
+    assert split.windows.tolist() == [3, 3, 3, 1]
+    logits = np.asarray(predict(model, split, tiny.machine(), 2))
+    expected = np.exp(temperature.scale(logits, 0.6))
+    for size in (1, 2, 32):
+        answer = opened(folder).predict(CLIPS, {"batch_size": size})
+        np.testing.assert_allclose(answer.drop(columns="label").to_numpy(), expected, atol=1e-5)
+    first = split.first(np.arange(len(CLIPS)))
+    assert np.abs(model(*first.inputs).detach().numpy() - logits)[:3].max() > 0.01, "not the first alone"
 
 
 def test_statistics_of_tokenize(tmp_path: Path) -> None:

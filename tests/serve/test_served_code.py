@@ -56,6 +56,7 @@ FILES = COMMON | {"tasks/served_files.py"}
 AUDIO = FILES | {
     *("serve/__init__.py", "serve/audio_requests.py"),
     *(f"sounds/{name}.py" for name in ("__init__", "audio_containers", "audio_decoding", "log_mel")),
+    *("sounds/mpeg_frames.py", "sounds/ogg_pages.py"),
 }
 WHISPER = AUDIO | {"sounds/whisper_frames.py"}
 IMAGES = FILES | {

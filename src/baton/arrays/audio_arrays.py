@@ -1,9 +1,11 @@
 """Clean clips of sound -> memory-mapped log-mel spectrograms, in the layout of `image_arrays`.
 
 Input: `{split}.parquet` (`id`, `audio`, and the targets). Output: the arrays of grey images of `bands` x
-`frames` pixels (see `sounds.log_mel`). Memory does not grow with the number of clips.
+`frames` pixels (see `sounds.log_mel`); of val and test the parts of a clip are side by side. Memory does not
+grow with the number of clips.
 """
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -37,17 +39,20 @@ def tokenize(
 
     Returns:
         `clips`, `bytes`, `cut` (clips longer than what is read) and `cut_share`, `padded_share` (shorter
-        ones), `resampled_share`, `milliseconds` (quantiles of the clips' lengths).
+        ones), `resampled_share`, `milliseconds` (quantiles of the clips' lengths), and `parts` (of all
+        clips) if clips may have several.
 
     Raises:
         DataError: If a clip cannot be decoded, which `preprocess` should have found.
     """
+    if table.stem == "train":
+        reads = dataclasses.replace(reads, parts=1)
     prepare = partial(_prepare, reads=reads)
     sources, size = image_arrays.write(table, target, prepare, "audio", chunk_size, advance, task, workers)
     lengths, rates = sources.T
     wanted = reads.seconds * MILLISECONDS
-    cut = int((lengths > wanted).sum())
-    return {
+    cut = int((lengths > reads.parts * wanted).sum())
+    figures = {
         "clips": len(sources),
         "bytes": size,
         "cut": cut,
@@ -58,6 +63,7 @@ def tokenize(
             name: int(np.percentile(lengths, share, method="nearest")) for name, share in QUANTILES.items()
         },
     }
+    return figures if reads.parts == 1 else figures | {"parts": size // (reads.bands * reads.frames)}
 
 
 def _prepare(batch: pa.RecordBatch, reads: AudioInput) -> tuple[pa.RecordBatch, Prepared]:
@@ -70,6 +76,6 @@ def _prepare(batch: pa.RecordBatch, reads: AudioInput) -> tuple[pa.RecordBatch, 
             raise DataError(
                 f"clip {name.as_py()} cannot be decoded", got=error, expected="a clip of sound", hint=hint
             ) from error
-        pixels = log_mel.spectrogram(clip.samples, clip.rate, reads)
+        pixels = np.concatenate(log_mel.spectrograms(clip.samples, clip.rate, reads), axis=1)
         chunk.append((pixels, (round(MILLISECONDS * clip.seconds), clip.rate)))
     return batch.drop_columns(["audio"]), chunk

@@ -40,9 +40,12 @@ def check(tables: Sequence[Path], reads: ImageInput | AudioInput, target: Path) 
     free = shutil.disk_usage(
         next(folder for folder in (target.absolute(), *target.absolute().parents) if folder.exists())
     ).free
-    count: int = sum(pq.ParquetFile(table).metadata.num_rows for table in tables)
+    rows: dict[str, int] = {table.stem: pq.ParquetFile(table).metadata.num_rows for table in tables}
+    count = sum(rows.values())
+    parts = reads.parts if isinstance(reads, AudioInput) else 1  # of val and test
     copies = _copies()
-    needed = copies * count * (_bytes(frame, *frame.canvas) + INDEX_BYTES)
+    stored = sum(many * (1 if split == "train" else parts) for split, many in rows.items())
+    needed = copies * (stored * _bytes(frame, *frame.canvas) + count * INDEX_BYTES)
     if needed > free and not sound:
         needed = copies * (count * INDEX_BYTES + sum(_from_headers(table, frame) for table in tables))
     if needed > free:

@@ -102,7 +102,7 @@ def _kind(reads: InputSpec) -> _Kind:
         case ImageInput():
             return _Kind(partial(_open_images, reads), _images)
         case AudioInput():
-            return _Kind(partial(_open_images, reads.picture), partial(_clips, reads))
+            return _Kind(partial(_open_clips, reads), partial(_clips, reads))
         case ImageTextInput():
             return _Kind(partial(_open_images_with_texts, reads), partial(_images_with_texts, reads))
 
@@ -124,11 +124,22 @@ def _open_images(
     return image_batches.ImageSplit(arrays, partial(read_ids, folder, split), reads, augmentation)
 
 
+def _open_clips(
+    reads: AudioInput, folder: Path, split: str, task: TaskSpec, augmentation: params.Augmentation | None
+) -> Split:
+    if reads.parts == 1 or split == "train":
+        return _open_images(reads.picture, folder, split, task, augmentation)
+    from baton.arrays import image_arrays
+    from baton.batches import clip_batches
+
+    return clip_batches.ClipSplit(image_arrays.open_arrays(folder, split, task), reads.frames)
+
+
 def _clips(reads: AudioInput, split: Split, _: Path, count: int) -> list[str]:
-    from baton.batches import image_batches
+    from baton.batches import clip_batches, image_batches
     from baton.sounds import resynthesis
 
-    assert isinstance(split, image_batches.ImageSplit)
+    assert isinstance(split, image_batches.ImageSplit | clip_batches.ClipSplit)
     frames = max(1, round(EXAMPLE_SECONDS * reads.sample_rate / reads.hop))  # silence follows, as in training
     pictures = [split.arrays.image(row)[:, :frames] for row in range(count)]
     return [base64.b64encode(resynthesis.wav(picture, reads)).decode() for picture in pictures]

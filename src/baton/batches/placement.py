@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from baton.batches import device_images
+from baton.batches.clip_batches import ClipSplit
 from baton.batches.image_batches import ImageSplit
 from baton.batches.image_text_batches import ImageTextSplit
 from baton.batches.sampler import Split
@@ -38,6 +39,9 @@ def placed(
     for name in KEPT:
         whole = splits[name]
         split = whole.image if isinstance(whole, ImageTextSplit) else whole
+        if isinstance(split, ClipSplit):
+            reasons.append(f"{name} false: clips in several parts, which evaluation reads in place")
+            continue
         assert isinstance(split, ImageSplit)
         if name != "train" and split.arrays.shape is None:
             reasons.append(f"{name} false: images of different shapes, which evaluation resizes on the host")

@@ -78,7 +78,9 @@ class ImageInput:
 class AudioInput:
     """Clips of sound as the log-mel spectrogram of `seconds` of them (see `sounds.log_mel`).
 
-    A spectrogram is stored as a grey image of `bands` x `frames` pixels, the lowest band first.
+    A spectrogram is stored as a grey image of `bands` x `frames` pixels, the lowest band first. With several
+    `parts`, validation, test and a served model read as many as a longer clip fills, evenly spaced, and
+    average the logits; training reads the `part`.
     """
 
     sample_rate: int  # Hz, to which clips are resampled
@@ -87,6 +89,7 @@ class AudioInput:
     bands: int  # mel bands
     window: int  # samples of a Fourier transform
     hop: int  # samples between two of them
+    parts: int = 1  # of `seconds`, at most, in which evaluation reads a longer clip
     kind: Literal["audio"] = "audio"
 
     @property
@@ -117,7 +120,7 @@ class ImageTextInput:
 InputSpec = TextInput | ImageInput | AudioInput | ImageTextInput
 
 ENCODERS = ("image", "text")  # the folders of their files in a base model and in a model
-OPTIONAL = {"significant_bits", "pair"}  # left out if it is the default
+OPTIONAL = {"significant_bits", "pair", "parts"}  # left out if it is the default
 
 
 def described(spec: InputSpec) -> dict[str, Any]:
@@ -134,7 +137,10 @@ def described(spec: InputSpec) -> dict[str, Any]:
                 del raw["significant_bits"]
             return raw
         case AudioInput():
-            return _tagged(spec)
+            raw = _tagged(spec)
+            if spec.parts == AudioInput.parts:
+                del raw["parts"]
+            return raw
         case ImageTextInput():
             return {"kind": spec.kind, "image": described(spec.image), "text": described(spec.text)}
 

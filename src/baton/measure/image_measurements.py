@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from baton import console, params
+from baton.batches.clip_batches import ClipSplit
 from baton.contracts.input_spec import AudioInput
 from baton.evaluate import robustness, timing
 from baton.evaluate.baselines import Outputs
@@ -110,7 +111,9 @@ def _gallery(
         return image_galleries.Gallery(
             [], np.empty((0, 1, 1, 1), np.uint8), np.empty((0, 1, 1), np.float32), 0, len(test.targets)
         )
-    inputs = subject.splits["test"].batch(places).inputs[0]  # (shown, channels, height, width)
+    whole = subject.splits["test"]
+    batch = whole.first(places) if isinstance(whole, ClipSplit) else whole.batch(places)
+    inputs = batch.inputs[0]  # (shown, channels, height, width): of a clip, its first part
     predicted, actual = outputs.predicted[places], test.targets[places]
 
     def measure() -> result_cache.Arrays:

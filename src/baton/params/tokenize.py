@@ -6,6 +6,8 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from baton.params.fields import Count, Section, Share
 
+MOST_PIXELS = 2**22  # of a spectrogram: Whisper's 30 s have 2**18
+
 
 class Unknown(Section):
     """Shares of tokens unknown to the tokenizer.
@@ -122,17 +124,19 @@ class AudioTokenize(Section):
     """Clean clips -> memory-mapped log-mel spectrograms, which models read as grey images.
 
     Clips are resampled to `sample_rate` (Hz); `part` says which `seconds` of a longer clip are read, and a
-    shorter one is followed by silence. `window` is the length of a Fourier transform and `hop` the distance
-    between two, in samples: a spectrogram is `bands` x (seconds * sample_rate / hop) pixels. `chunk_size` is
-    in clips.
+    shorter one is followed by silence. With several `parts`, validation, test and a served model read as many
+    of a longer clip as it fills, but no more than these, and average their logits. `window` is the length of
+    a Fourier transform and `hop` the distance between two, in samples: a spectrogram is `bands` x (seconds *
+    sample_rate / hop) pixels. `chunk_size` is in clips.
     """
 
     kind: Literal["audio"]
     sample_rate: Annotated[int, Field(ge=4000, le=192_000)]
-    seconds: Annotated[float, Field(gt=0)]
+    seconds: Annotated[float, Field(gt=0, le=600)]
     part: Literal["head", "centre"]
-    bands: Annotated[int, Field(ge=2)]
-    window: Annotated[int, Field(ge=16)]
+    parts: Annotated[int, Field(ge=1, le=100)]
+    bands: Annotated[int, Field(ge=2, le=512)]
+    window: Annotated[int, Field(ge=16, le=65_536)]
     hop: Count
     chunk_size: Count
 
@@ -144,6 +148,14 @@ class AudioTokenize(Section):
             )
         if round(self.seconds * self.sample_rate) < self.window:
             raise ValueError(f"seconds ({self.seconds}) must be at least one window of {self.window} samples")
+        if self.bands > self.window // 2:
+            raise ValueError(f"bands ({self.bands}) must not exceed half of window ({self.window})")
+        pixels = self.bands * (round(self.seconds * self.sample_rate) // self.hop)
+        if pixels > MOST_PIXELS:
+            raise ValueError(
+                f"a spectrogram would have {pixels:,} pixels, more than {MOST_PIXELS:,}: lower seconds, "
+                "sample_rate or bands, or raise hop"
+            )
         return self
 
 

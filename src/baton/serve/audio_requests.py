@@ -97,14 +97,21 @@ class AudioService(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-def
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             for start in range(0, len(clips), batch_size):
                 rows = range(start, min(start + batch_size, len(clips)))
-                pixels = torch.stack([*threads.map(lambda row: self._picture(clips[row], row, paths), rows)])
-                result[start : start + batch_size] = (
-                    self.head(self.encoder(pixels.to(self.device))).cpu().numpy()
-                )
+                read = [*threads.map(lambda row: self._parts(clips[row], row, paths), rows)]
+                pixels, counts = torch.cat(read), torch.tensor([len(own) for own in read])
+                places = range(0, len(pixels), batch_size)  # no more at once than of clips with one part
+                logits = [self._logits(pixels[place : place + batch_size]) for place in places]
+                means = torch.segment_reduce(torch.cat(logits), "mean", lengths=counts, axis=0)
+                result[start : start + batch_size] = means.numpy()
         return result
 
-    def _picture(self, value: Any, row: int, paths: bool) -> torch.Tensor:
-        """Return a row's spectrogram, (1, bands, frames), 0 to 255 as float32."""
+    def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return logits (batch, width), on the host, of spectrograms."""
+        logits: torch.Tensor = self.head(self.encoder(pixels.to(self.device)))
+        return logits.cpu()
+
+    def _parts(self, value: Any, row: int, paths: bool) -> torch.Tensor:
+        """Return a row's spectrograms, (parts, 1, bands, frames), 0 to 255 as float32."""
         content = FILES.content(value, row, paths)
         try:
             clip = audio_decoding.decode(content, self.max_seconds)
@@ -114,5 +121,5 @@ class AudioService(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-def
                 expected = f"at most {self.max_seconds:g} s"
                 hint = "make it shorter, or set max_seconds in model_config"
             raise answers.refused(ValueError, f"row {row}: {error}", value, expected, hint) from None
-        pixels = torch.from_numpy(log_mel.spectrogram(clip.samples, clip.rate, self.reads))
-        return pixels.permute(2, 0, 1).float()  # from (bands, frames, 1)
+        pixels = torch.from_numpy(np.stack(log_mel.spectrograms(clip.samples, clip.rate, self.reads)))
+        return pixels.permute(0, 3, 1, 2).float()  # from (parts, bands, frames, 1)

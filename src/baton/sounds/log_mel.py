@@ -31,7 +31,26 @@ def spectrogram(samples: NDArray[np.float32], rate: int, reads: AudioInput) -> N
         rate: its samples per second.
         reads: the model's input.
     """
-    levels = log_mel(framed(samples, rate, reads), reads)
+    return _scaled(framed(samples, rate, reads), reads)
+
+
+def spectrograms(samples: NDArray[np.float32], rate: int, reads: AudioInput) -> list[NDArray[np.uint8]]:
+    """Return the spectrograms of the parts in which evaluation reads a clip; arguments as above.
+
+    A clip that does not exceed `reads.seconds` has one, as does every clip if `reads.parts` is 1.
+    """
+    length = resampled_length(len(samples), rate, reads.sample_rate)
+    count = min(reads.parts, -(-length // reads.samples))
+    if count <= 1:
+        return [spectrogram(samples, rate, reads)]
+    starts = [place * (length - reads.samples) // (count - 1) for place in range(count)]
+    parts = (_resampled_part(samples, rate, reads.sample_rate, start, reads.samples) for start in starts)
+    return [_scaled(part, reads) for part in parts]
+
+
+def _scaled(samples: NDArray[np.float64], reads: AudioInput) -> NDArray[np.uint8]:
+    """Return the spectrogram of samples at the model's rate, as bytes."""
+    levels = log_mel(samples, reads)
     loudest = max(float(levels.max()), math.log10(FLOOR) + RANGE)
     scaled = np.clip(1 + (levels - loudest) / RANGE, 0, 1)
     return np.rint(WHITE * scaled).astype(np.uint8)[..., None]
