@@ -123,3 +123,11 @@ def test_activations_can_be_recomputed(base: Path) -> None:
         assert (one.grad is None) == (other.grad is None)
         if one.grad is not None:
             torch.testing.assert_close(one.grad, other.grad)
+
+
+@pytest.mark.gpu
+def test_cuda_gives_the_logits_of_the_cpu(base: Path) -> None:
+    model = created(base)
+    with torch.no_grad():
+        expected, found = model(PIXELS), model.cuda()(PIXELS.cuda()).cpu()
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
