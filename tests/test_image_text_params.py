@@ -87,6 +87,7 @@ def test_a_drawn_encoder_has_features_only_of_the_other(tmp_path: Path) -> None:
             "finetune.tokens is 4096, but preprocess.kind is image_text: set it to null",
         ),
         (lambda raw: raw["finetune"].update(frozen=["sound"]), "finetune.frozen"),
+        (lambda raw: raw["finetune"].update(frozen=["text", "image", "text"]), "text is named twice"),
         (
             lambda raw: (with_encoder(raw, "text"), raw["finetune"].update(frozen=["image"])),
             "finetune.frozen: the image encoder starts from random weights",

@@ -490,7 +490,7 @@ def numbers_with(tmp_path: Path, edit: Callable[[dict[str, Any]], object]) -> Pa
             "evaluate.baselines.0.kind is majority, but task.kind is numbers: remove it, or set",
         ),
         (
-            lambda raw: raw["evaluate"]["baselines"][1].update(model="svm"),
+            lambda raw: raw["evaluate"]["baselines"][2].update(model="svm"),
             "svm is not for numbers: set its model to ridge",
         ),
         (lambda raw: raw["promotion"].update(first_minimum=2), "r2 is at most 1: set it to at most 1; got 2"),

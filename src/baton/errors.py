@@ -4,6 +4,7 @@
     ├── ParamsError      params.yaml or a recipe is invalid
     ├── SourceError      external bytes are missing, broken or not the pinned ones
     ├── DataError        the content of a table, split or prediction file is unusable
+    │   └── UndecodableError  the bytes of an image or clip cannot be decoded
     ├── ModelError       a model folder is incomplete or does not fit the data
     ├── TrainingError    training cannot continue
     ├── TrackingError    an MLflow store cannot be used
@@ -72,6 +73,17 @@ class SourceError(BatonError):
 
 class DataError(BatonError):
     """The content of a table, split or prediction file is unusable."""
+
+
+class UndecodableError(DataError):
+    """The bytes of an image or clip cannot be decoded.
+
+    `check` names the check of preprocess that rejects them: unreadable or enormous.
+    """
+
+    def __init__(self, check: str, reason: str) -> None:
+        super().__init__(reason)
+        self.check = check
 
 
 class ModelError(BatonError):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from baton.errors import UndecodableError
 from baton.images import decoding, pillow
 from tests import image_files
 from tests.image_files import noise, png, saved, smooth
@@ -22,7 +23,7 @@ def decode(content: bytes) -> decoding.DecodedImage:
 
 
 def refused(content: bytes, most: int = MOST) -> tuple[str, str]:
-    with pytest.raises(decoding.UndecodableError) as caught:
+    with pytest.raises(UndecodableError) as caught:
         decoding.decode(content, most)
     return caught.value.check, str(caught.value)
 
@@ -267,7 +268,7 @@ def test_damaged_files_raise_no_other_error(kind: str) -> None:
             broken[chance.randrange(chance.choice([40, len(content)]))] = chance.randrange(256)
         try:
             outcomes.add(decode(bytes(broken)).pixels.dtype)
-        except decoding.UndecodableError as error:
+        except UndecodableError as error:
             outcomes.add(error.check)
     assert "unreadable" in outcomes
 

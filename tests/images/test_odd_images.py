@@ -9,6 +9,7 @@ import pillow_heif
 import pytest
 from PIL import Image, PngImagePlugin
 
+from baton.errors import UndecodableError
 from baton.images import bit_depth, decoding, opening
 from tests.image_files import bmp, noise, png, saved, smooth, tiff
 from tests.images.test_decoding import COLOURS, GREY, TURNED, decode, exif, refused
@@ -287,7 +288,7 @@ def test_colours_of_twelve_bits_keep_their_brightness() -> None:
 
 
 def refused_bits(content: bytes, bits: int) -> str:
-    with pytest.raises(decoding.UndecodableError) as caught:
+    with pytest.raises(UndecodableError) as caught:
         decoding.decode(content, 1000, bits)
     return str(caught.value)
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +14,7 @@ from baton import params
 from baton.contracts import text_pairs
 from baton.errors import DataError
 from baton.lifecycle import test_table
+from baton.lifecycle.promotion import gate
 from baton.lifecycle.retraining import drift, unlabelled
 from tests.lifecycle import pictures
 
@@ -59,6 +62,7 @@ def test_a_row_is_its_image_and_its_text(earlier: tuple[Path, Any], tmp_path: Pa
     some = rows(9, 0)
     retold = write(tmp_path / "retold", [(image, label, f"{text} now") for image, label, text in some])
     assert not set(test_table.training_digests(retold)) & set(table.digests), "another text is another row"
+    assert len(set(test_table.training_digests(retold)) & {*table.images}) == 9, "but the image was seen"
     shouted = write(tmp_path / "shouted", [(image, label, text.upper()) for image, label, text in some])
     assert len(set(test_table.training_digests(shouted)) & {*table.digests}) == 9, "case does not count"
 
@@ -91,10 +95,27 @@ def test_new_rows_without_labels(earlier: tuple[Path, dict[str, Any]], tmp_path:
     table = {"image": [*images, b"broken", images[0]], "text": [*texts, "a broken image", None]}
     pq.write_table(pa.table(table), tmp_path / "new.parquet")
     sample = unlabelled.read(tmp_path / "new.parquet", settings(), CLASSES)
-    assert len(sample.keys) == 60 and sample.input(3) == {"image": images[3], "text": texts[3]}
+    assert len(sample.keys) == 60 and list(sample.inputs([5, 3])) == [
+        {"image": images[place], "text": texts[place]} for place in (3, 5)
+    ]
+    assert not any(
+        isinstance(one, bytes) for own in vars(sample).values() if isinstance(own, list) for one in own
+    )
     places = drift.unseen(sample, test_table.training_digests(earlier[0]))
     found = drift.measure_unlabelled(sample, places, earlier[1])
     assert [line.split()[0] for line in found.beyond(LIMITS)] == ["brightness"]
+
+
+def test_a_model_that_saw_the_image_with_another_text_is_not_compared(tmp_path: Path) -> None:
+    some = rows(9, 0)
+    table = test_table.read(write(tmp_path / "test", some) / "train.parquet")
+    retold = [(image, label, f"{text} now") for image, label, text in some[:2]]
+    seen = frozenset(test_table.training_digests(write(tmp_path / "seen", retold + rows(9, 5))))
+    check = gate._leakage("champion", gate.Scored(pd.DataFrame(), 1, np.ones(1), seen), table)
+    assert not check.passed and "2 of 3 test rows were in the champion's training data" in check.text
+    other = frozenset(test_table.training_digests(write(tmp_path / "other", rows(9, 5))))
+    check = gate._leakage("champion", gate.Scored(pd.DataFrame(), 1, np.ones(1), other), table)
+    assert check.passed and f"({len(other)} rows and images)" in check.text
 
 
 def test_a_table_without_texts_is_refused(tmp_path: Path) -> None:

@@ -17,12 +17,15 @@ from baton import params, storage
 from baton.contracts import task_spec
 from baton.contracts.task_spec import Numbers
 from baton.errors import ParamsError
+from baton.evaluate import task_reports
+from baton.evaluate.number_significance import FEWEST
 from baton.lifecycle import model_card, test_table
-from baton.lifecycle.promotion import gate, promote, scoring
+from baton.lifecycle.promotion import gate, margins, promote, scoring
 from baton.lifecycle.promotion.gate import Scored
 from baton.lifecycle.promotion.verdicts import Mark, Marks, Verdict
 from baton.lifecycle.retraining import drift, predicted_drift
 from baton.lifecycle.test_table import Table, digests
+from baton.tables import target_drift
 from baton.tasks.number_figures import NumberFigures
 from baton.tracking import datasets
 from tests.lifecycle.test_gate import RULES as GATE
@@ -33,7 +36,7 @@ ROWS = 400
 RULES = GATE.model_copy(
     update={
         "metric": "mae",
-        "first_minimum": 30.0,  # of an error: the largest
+        "first_minimum": 0.5,  # of an error: the largest, with several numbers in deviations of train
         "class_floor": None,
         "max_calibration_error": 0.05,
         "max_size_ratio": None,
@@ -61,7 +64,10 @@ def scored(table: Table, noise: float, seed: int = 1, half: float = 1.645, **cha
 
 
 def errors(model: Scored, table: Table) -> float:
-    return float(mean_absolute_error(table.targets, model.answers[list(NAMES)]))
+    """Return the mean absolute error in deviations of train."""
+    return float(
+        mean_absolute_error(table.targets / TASK.scale, model.answers[list(NAMES)].to_numpy() / TASK.scale)
+    )
 
 
 def refused(verdict: Verdict) -> list[str]:
@@ -97,11 +103,39 @@ def test_the_metric_may_be_one_of_which_more_is_better(table: Table) -> None:
     assert refused(gate.decide(table, scored(table, 0.9), None, rules)) == ["first champion"]
 
 
-def test_non_inferiority_has_a_margin_in_the_numbers_unit(table: Table) -> None:
+def test_a_gain_in_another_figure_needs_that_figures_own_test() -> None:
+    """The interval alone would let it pass; a test of absolute errors says nothing about squares or ranks."""
+    reports = task_reports.of(TASK)
+    found = {"mae_difference": -1.0, "mae_difference_interval": [-2.0, -0.1], "mae_p": 0.01}
+    found |= {"r2_difference": 0.1, "r2_difference_interval": [0.01, 0.2], "discordant": [9, 1]}
+    rules = RULES.model_copy(update={"metric": "r2"})
+    for p, passed in ((0.2, False), (0.01, True)):
+        check = margins.better(found | {"r2_p": p}, 50, rules, reports)
+        assert check.passed is passed
+        assert f"p of r2 ({p}) must be below 0.05" in check.text
+    close = params.NonInferiority(kind="non_inferiority", margin=0.01)
+    rules = rules.model_copy(update={"rule": close})
+    assert margins.better(found | {"r2_p": 0.2}, 50, rules, reports).passed
+
+
+@pytest.mark.parametrize("rows", [1, FEWEST - 1])
+def test_a_table_of_few_rows_judges_nothing(table: Table, rows: int) -> None:
+    few = replace(
+        table, ids=table.ids[:rows], digests=table.digests[:rows], targets=table.targets[:rows].copy()
+    )
+    good = scored(table, 0.01)
+    cut = replace(good, answers=good.answers[:rows])
+    for champion in (None, cut):
+        verdict = gate.decide(few, cut, champion, RULES)
+        assert refused(verdict) == ["rows"] and not verdict.figures
+        assert f"{rows} rows, too few to judge numbers by: at least {FEWEST} are needed" in verdict.reasons[0]
+
+
+def test_non_inferiority_has_a_margin_in_the_errors_unit(table: Table) -> None:
     good, worse = scored(table, 0.3), scored(table, 0.36, 2)
     lost = errors(worse, table) - errors(good, table)
-    assert 2 < lost < 4
-    for margin, expected in ((8.0, []), (1.0, ["non-inferiority"])):
+    assert 0.03 < lost < 0.07
+    for margin, expected in ((0.15, []), (0.02, ["non-inferiority"])):
         close = params.NonInferiority(kind="non_inferiority", margin=margin)
         verdict = gate.decide(table, worse, good, RULES.model_copy(update={"rule": close}))
         assert refused(verdict) == expected
@@ -111,7 +145,7 @@ def test_a_first_champions_error_is_at_most_the_minimum(table: Table) -> None:
     assert refused(gate.decide(table, scored(table, 0.3), None, RULES)) == []
     verdict = gate.decide(table, scored(table, 0.9), None, RULES)
     assert refused(verdict) == ["first champion"]
-    assert "the upper end of a first champion's mae interval must be at most 30" in verdict.reasons[0]
+    assert "the upper end of a first champion's mae interval must be at most 0.5" in verdict.reasons[0]
 
 
 def test_intervals_that_cover_too_few_rows_are_refused(table: Table) -> None:
@@ -135,13 +169,13 @@ def test_a_model_of_other_numbers_cannot_be_compared(table: Table) -> None:
 
 
 def test_floors_that_last_are_in_the_metrics_unit(table: Table) -> None:
-    floor = params.PermanentFloor(below_best=0.5, below_baseline=0.0)
+    floor = params.PermanentFloor(below_best=0.005, below_baseline=0.0)
     rules = RULES.model_copy(update={"permanent_floor": floor})
     good = scored(table, 0.3)
     mae = errors(good, table)
-    near = Marks(Mark("version 1", mae - 0.4), Mark("tfidf_ridge", mae + 1))
+    near = Marks(Mark("version 1", mae - 0.004), Mark("tfidf_ridge", mae + 0.01))
     assert refused(gate.decide(table, good, None, rules, near)) == []
-    far = Marks(Mark("version 1", mae - 0.6), Mark("tfidf_ridge", mae - 1))
+    far = Marks(Mark("version 1", mae - 0.006), Mark("tfidf_ridge", mae - 0.01))
     assert refused(gate.decide(table, good, None, rules, far)) == ["best champion", "baseline"]
 
 
@@ -218,6 +252,15 @@ def test_a_row_whose_number_changed_is_a_new_one(tmp_path: Path) -> None:
     }
     found = drift.measure(write(tmp_path / "two", changed), profile)
     assert (found.rows, found.gone) == (1, 1)
+
+
+def test_rows_of_another_number_of_numbers_have_nothing_in_common() -> None:
+    """The first number alone would be compared, or a place be sought that is not there."""
+    one, two = {"[1.0]": 30}, {"[1.0, 2.0]": 30}
+    for earlier, new in ((one, two), (two, one), ({"sport": 30}, one)):
+        found = target_drift.of_numbers(earlier, new)
+        assert (found.value, found.p) == (1.0, 0.0)
+    assert target_drift.of_numbers(two, two | {"": 3}).value == 0
 
 
 def test_predicted_numbers_are_compared_with_those_of_val(

@@ -72,7 +72,7 @@ def test_new_rows_are_read_from_two_columns(
     path.write_text("question,answer\nwhy,because of it\nwhen,\n,now\nhow,so\n")
     sample = unlabelled.read(path, settings(text_column="question", text_pair_column="answer"), CLASSES)
     assert sample.pairs == [("why", "because of it"), ("how", "so")]
-    assert [sample.input(place) for place in (0, 1)] == [["why", "because of it"], ["how", "so"]]
+    assert list(sample.inputs([1, 0])) == [["why", "because of it"], ["how", "so"]]
     assert test_table.digests(sample.keys)[0] == test_table.digests(["WHY ␟ because  of it"])[0]
     said = capsys.readouterr()
     assert "row 2 (second text: no text)" in " ".join((said.out + said.err).split())

@@ -21,6 +21,7 @@ from baton.lifecycle.promotion.promotion_lock import claim, claims, drop
 from baton.lifecycle.promotion.verdicts import Mark
 from baton.lifecycle.registry import Registry, number, register
 from baton.lifecycle.retraining import decision, drift
+from baton.tasks import figure_scale
 from baton.tracking import store
 from tests import tiny
 from tests.lifecycle.conftest import Publish, write_clean
@@ -333,20 +334,28 @@ def test_a_student_of_images_becomes_the_champion_and_a_worse_one_does_not(publi
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"),
+    ("rule", "share", "said"),
     [
-        ({"kind": "gain", "minimum": 0.0}, "that are no better than the champion, one passes"),
+        ({"kind": "gain", "minimum": 0.0}, True, "that are no better than the champion, one passes"),
         (
             {"kind": "gain", "minimum": 0.01},
+            True,
             "that are better than the champion by no more than 1.0 points, one passes",
         ),
         (
             {"kind": "non_inferiority", "margin": 0.005},
+            True,
             "that are worse than the champion by 0.5 points, one passes",
+        ),
+        (
+            {"kind": "non_inferiority", "margin": 0.005},
+            False,
+            "that are worse than the champion by 0.005, one passes",
         ),
     ],
 )
-def test_what_many_looks_let_pass_depends_on_the_rule(rule: dict[str, Any], said: str) -> None:
+def test_what_many_looks_let_pass_depends_on_the_rule(rule: dict[str, Any], share: bool, said: str) -> None:
     """Under non-inferiority, a challenger that is as good passes nearly always, and not by chance."""
-    text = promote._looked(3, {"looks": 2, "rule": rule, "bootstrap": {"confidence": 0.95}})
+    scale = figure_scale.Scale("accuracy" if share else "mae", 1 if share else -1, share)
+    text = promote._looked(3, {"looks": 2, "rule": rule, "bootstrap": {"confidence": 0.95}}, scale)
     assert said in text and "up to 7%" in text  # 1 - 0.975**3

@@ -217,12 +217,14 @@ def test_a_student_has_layers_of_either_encoder_and_the_teachers_head(base: Path
 
 
 def test_a_whole_student_answers_as_its_teacher(base: Path) -> None:
-    teacher = make(base, dropout=0.4).eval()
-    settings = tiny.training(dropout=0.2, frozen=("image",))
+    teacher = make(base, dropout=0.4, drop_path=0.3).eval()
+    settings = tiny.training(dropout=0.2, drop_path=0.1, frozen=("image",))
     made: Any = student.make(teacher, INFO, of_both(WHOLE, WHOLE), settings, "matmul").eval()
     assert torch.equal(made(*INPUTS), teacher(*INPUTS))
     assert made.backbone.frozen == {"image"}
     assert made.backbone.text.backbone.config.hidden_dropout_prob == 0.2
+    blocks = made.backbone.image.backbone.blocks
+    assert blocks[0].mlp.drop1.p == 0.2 and blocks[-1].drop_path1.drop_prob == pytest.approx(0.1)
     assert all(parameter.requires_grad for parameter in teacher.parameters())
 
 

@@ -27,6 +27,7 @@ from baton import params, storage
 from baton.arrays import image_arrays
 from baton.batches import image_batches
 from baton.contracts.input_spec import ImageInput
+from baton.errors import UndecodableError
 from baton.images import decoding
 from baton.models import model_folder
 from baton.predict import predict
@@ -137,7 +138,7 @@ def test_a_model_knows_how_many_bits_its_images_use(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [*files.broken(), "enormous"])
 def test_images_rejected_by_the_pipeline_are_rejected_with_their_row(kind: str, tmp_path: Path) -> None:
     content = (files.broken() | {"enormous": files.enormous()})[kind]
-    with pytest.raises(decoding.UndecodableError) as expected:
+    with pytest.raises(UndecodableError) as expected:
         decoding.decode(content, 100_000_000)
     served = opened(write_model(tmp_path / "model"))
     with pytest.raises(ValueError, match="row 1: ") as caught:

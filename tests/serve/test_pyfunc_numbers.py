@@ -1,6 +1,8 @@
 """A logged model that gives a text numbers answers what `predict.py` computes."""
 
-import math
+import io
+import json
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,7 +78,13 @@ def test_it_answers_each_number_and_its_interval(logged: tuple[str, Path, NDArra
     assert np.ptp(expected, axis=0).min() > 1, "otherwise any answer would pass"
     np.testing.assert_allclose(answer["price_high"], answer["price"] + 25)
     np.testing.assert_allclose(answer["price_low"], answer["price"] - 25)
-    assert (answer[f"{NAMES[1]}_high"] == math.inf).all()
+    ends = answer[[f"{NAMES[1]}_low", f"{NAMES[1]}_high"]]  # of an infinite interval
+    assert (ends == [-sys.float_info.max, sys.float_info.max]).all(axis=None)
+    from mlflow.pyfunc import scoring_server
+
+    sent = io.StringIO()
+    scoring_server.predictions_to_json(answer, sent)
+    assert len(json.loads(sent.getvalue(), parse_constant=pytest.fail)["predictions"]) == len(TEXTS)
 
 
 def test_its_signature_and_its_page_name_the_columns(logged: tuple[str, Path, NDArray[np.float64]]) -> None:

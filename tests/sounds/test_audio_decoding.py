@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from baton.errors import UndecodableError
 from baton.sounds import audio_containers, audio_decoding
-from baton.sounds.audio_decoding import UndecodableError, decode, digest
+from baton.sounds.audio_decoding import decode, digest
 from tests.audio_files import (
     RATE,
     bomb,

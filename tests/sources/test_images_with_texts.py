@@ -65,6 +65,37 @@ def test_texts_may_be_in_files_next_to_the_images() -> None:
     assert texts("") == [b"A cat.", b"Another cat.", b""]
 
 
+def test_a_text_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would else be reported as a row without a text, or end the stage with a traceback."""
+    put({f"tree/cat/{name}.png": saved(noise(place)) for place, name in enumerate("abcd")})
+    put(
+        {
+            "tree/cat/a.txt": b"A cat.",
+            "tree/cat/b.txt": b"x" * 1_048_577,
+            "tree/cat/c.txt": b"Mine.",
+            "tree/dog/e": b"",
+        }
+    )
+    Path("inbox/tree/cat/d.txt").mkdir()
+    read = Path.read_bytes
+
+    def refusing(path: Path) -> bytes:
+        if path.name == "c.txt":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refusing)
+    raw = {"kind": "folder", "folders": {"train": "inbox/tree"}, "only": "*.png", "licence": "mine"}
+    raw |= {"text": {"suffix": ".txt", "mark": ""}}
+    rows = fetched(params.FolderSource.model_validate(raw, strict=False))
+    assert rows[0]["text"] == b"A cat." and rows[0]["problem"] is None
+    assert [(row["image"], row["problem"]) for row in rows[1:]] == [
+        (None, "its text b.txt: 1,048,577 bytes, more than 1,048,576"),
+        (None, "its text c.txt: cannot be read: Permission denied"),
+        (None, "its text d.txt: a folder, not a file"),
+    ]
+
+
 @pytest.fixture
 def bases() -> params.ImageTextBase:
     tiny.write_image_base(Path("inbox/image"), size=16)

@@ -92,6 +92,23 @@ def test_fewer_rows_do_not_cost_more_than_one_half(monkeypatch: pytest.MonkeyPat
     assert cost["fitted"] > cost["alone"] + 0.02
 
 
+def test_validation_is_not_judged_by_thresholds_that_saw_it() -> None:
+    """Of noise, no threshold can do better than to predict every label; those fitted on the rows seem to."""
+    honest, fitted, everything = [], [], []
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        logits, true = random.normal(size=(60, 20)), random.random((60, 20)) < 0.1
+        everything.append(f1_score(true, np.ones_like(true), average="micro"))
+        honest.append(
+            f1_score(true, label_thresholds.crossed(logits, true), average="micro", zero_division=0)
+        )
+        fitted.append(f1_score(true, logits >= label_thresholds.fit(logits, true), average="micro"))
+    assert np.mean(fitted) > np.mean(everything) + 0.01
+    assert np.mean(honest) < np.mean(everything) + 0.005
+    one = np.array([[2.0, -1.0]])
+    assert label_thresholds.crossed(one, one > 0).tolist() == [[True, False]], "one row is decided at 1/2"
+
+
 def test_without_a_positive_the_threshold_is_one_half() -> None:
     logits = norm.ppf(np.linspace(0.1, 0.9, 12)).reshape(6, 2)
     assert label_thresholds.common(logits, np.zeros((6, 2), bool)) == 0.0

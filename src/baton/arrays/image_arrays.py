@@ -205,7 +205,7 @@ def write(
         name: np.lib.format.open_memmap(target / f"{split}.{name}.npy", mode="w+", dtype=dtype, shape=shape)
         for name, (dtype, shape) in arrays.items()
     }
-    sources: list[tuple[int, ...]] = []
+    sources = np.empty((0, 0), np.int64)
     opened["offsets"][0] = row = 0
     names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([file.schema_arrow.field("id")]))
     wanted = target_arrays.Writer(target, split, task)
@@ -221,9 +221,11 @@ def write(
             names.write_batch(batch.select(["id"]))
             end = row + len(chunk)
             wanted.append(batch)
+            if not sources.size:
+                sources = np.empty((count, len(chunk[0][1])), np.int64)
             for index, (pixels, source) in enumerate(chunk, start=row):
                 opened["shapes"][index] = pixels.shape[:2]
-                sources.append(source)
+                sources[index] = source
                 opened["offsets"][index + 1] = opened["offsets"][index] + pixels.size
                 out.write(pixels.data)
             row = end
@@ -233,7 +235,7 @@ def write(
         _write_header(out, int(opened["offsets"][-1]))
     for array in opened.values():
         array.flush()
-    return np.array(sources, dtype=np.int64), int(opened["offsets"][-1])
+    return sources, int(opened["offsets"][-1])
 
 
 Prepared = list[tuple[NDArray[np.uint8], tuple[int, ...]]]

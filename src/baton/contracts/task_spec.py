@@ -105,6 +105,14 @@ class Numbers(Named):
     column: ClassVar[str] = "numbers"  # of a clean table: a fixed-size list of float64, in the names' order
     ragged: ClassVar[bool] = False
 
+    @property
+    def units(self) -> tuple[float, ...]:
+        """By what errors are divided before their mean over numbers is taken.
+
+        Several numbers may have different units: their errors count in deviations of train.
+        """
+        return self.scale if self.width > 1 else (1.0,)
+
 
 @dataclass(frozen=True)
 class Tokens:

@@ -92,7 +92,8 @@ def _of_both(
     assert isinstance(info.input, ImageTextInput)
     encoders = teacher.backbone
     if isinstance(student.image, params.WholeStudent):
-        image = copy.deepcopy(encoders.image)  # with its rates: not every architecture can be made anew
+        image = _remade(encoders.image, info, info.input.image, settings, attention)
+        image.load_state_dict(encoders.image.state_dict())
     else:
         image = _of_images(encoders.image, info, info.input.image, student.image, settings, attention)
     count: int = encoders.text.backbone.config.num_hidden_layers
@@ -189,10 +190,7 @@ def _blocks(
     attention: str,
 ) -> "ImageClassifier":
     """Return a copy of the teacher with only `layers` of its transformer blocks, counted from 0."""
-    from timm import models
-
-    from baton.models import image_model, timm_trial
-    from baton.models import timm_backbone as backbones
+    from baton.models import timm_trial
 
     count = len(getattr(teacher.backbone, "blocks", ()))
     if not count or "depth" not in timm_trial.accepted(type(teacher.backbone)):
@@ -204,16 +202,7 @@ def _blocks(
             hint=hint,
         )
     _check_layers(layers, count)
-    arguments: dict[str, Any] = {
-        "model_name": teacher.architecture,
-        "pretrained_cfg": dict(teacher.backbone.pretrained_cfg),
-    }
-    arguments |= models.get_model_args(teacher.backbone) | {"depth": len(layers)}
-    arguments |= timm_trial.try_out(arguments, "pooler", settings, reads)
-    student = image_model.ImageClassifier(
-        backbones.construct(arguments), info.head, info.task.width, attention, reads
-    )
-    student.head = copy.deepcopy(teacher.head)
+    student = _remade(teacher, info, reads, settings, attention, depth=len(layers))
     places = {str(layer): str(place) for place, layer in enumerate(layers)}
     weights = {}
     for name, tensor in teacher.state_dict().items():
@@ -232,6 +221,36 @@ def _blocks(
             hint=hint,
         ) from None
     return student
+
+
+def _remade(
+    teacher: "ImageClassifier",
+    info: ModelInfo,
+    reads: ImageInput,
+    settings: params.Training,
+    attention: str,
+    **own: Any,
+) -> "ImageClassifier":
+    """Return a copy of the teacher with the rates in `settings` and arguments of its `own`, but for weights.
+
+    The head has its weights.
+    """
+    from timm import models
+
+    from baton.models import image_model, timm_trial
+    from baton.models import timm_backbone as backbones
+
+    arguments: dict[str, Any] = {
+        "model_name": teacher.architecture,
+        "pretrained_cfg": dict(teacher.backbone.pretrained_cfg),
+    }
+    arguments |= models.get_model_args(teacher.backbone) | own
+    arguments |= timm_trial.try_out(arguments, "pooler", settings, reads)
+    made = image_model.ImageClassifier(
+        backbones.construct(arguments), info.head, info.task.width, attention, reads
+    )
+    made.head = copy.deepcopy(teacher.head)
+    return made
 
 
 def _new(

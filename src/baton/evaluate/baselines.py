@@ -116,7 +116,8 @@ def fit(
     from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 
     match baseline:
-        case params.MajorityBaseline() | params.MeanBaseline():  # params refuse the mean of classes
+        # Params refuse the mean and the median of classes.
+        case params.MajorityBaseline() | params.MeanBaseline() | params.MedianBaseline():
             from sklearn.dummy import DummyClassifier
 
             # "prior" predicts the majority class; probabilities are the classes' shares in train.
@@ -156,7 +157,7 @@ def foreign(baseline: params.Baseline) -> ParamsError:
 def names(baselines: Sequence[params.Baseline], ridge: bool = False) -> list[str]:
     """Return the baselines' names.
 
-    These are `majority`, `mean`, `tfidf_svm`, `tfidf_logistic`, `tfidf_ridge`, `pixels_logistic`,
+    These are `majority`, `mean`, `median`, `tfidf_svm`, `tfidf_logistic`, `tfidf_ridge`, `pixels_logistic`,
     `bands_logistic` (of numbers `pixels_ridge`, `bands_ridge`, if linear models are ridges),
     `features_linear`, `features_knn` (those of one encoder with its name), `copy`, `nearest_word`,
     `nearest_char` and `crf`; the second one of a kind gets `_2`.
@@ -166,8 +167,8 @@ def names(baselines: Sequence[params.Baseline], ridge: bool = False) -> list[str
         match baseline:
             case params.MajorityBaseline():
                 name = "majority"
-            case params.MeanBaseline():
-                name = "mean"
+            case params.MeanBaseline() | params.MedianBaseline():
+                name = baseline.kind
             case params.PixelsBaseline():
                 name = f"pixels_{'ridge' if ridge else 'logistic'}"
             case params.CopyBaseline():

@@ -66,6 +66,7 @@ class ClassReports:
     )
     explains: ClassVar[bool] = True
     counting: ClassVar[str] = "accuracy"
+    fewest: ClassVar[int] = 1
     p: ClassVar[str] = "mcnemar_p"
 
     @property

@@ -65,6 +65,7 @@ class LabelReports:
     explains: ClassVar[bool] = False
     p: ClassVar[str] = "micro_f1_p"
     counting: ClassVar[str] = "subset_accuracy"
+    fewest: ClassVar[int] = 1
 
     @property
     def figures(self) -> LabelFigures:

@@ -43,9 +43,9 @@ class LabelBootstrap(F1Bootstrap):
                 rows = len(self.hits(name))
                 return _share(float(self.points[name][figure]), rows, self.confidence)
             case "samples_f1" | "ranking_loss":
-                return _mean(self.column(name, figure), self.confidence)
+                return proportions.mean_share(self.column(name, figure), self.confidence)
             case "hamming_loss":
-                return _mean(self._wrong(name), self.confidence)
+                return proportions.mean_share(self._wrong(name), self.confidence)
             case "micro_f1":
                 return self.pooled_f1(name, figure)
             case "macro_f1":
@@ -85,14 +85,3 @@ def compared(boot: LabelBootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str
 def _share(value: float, rows: float, confidence: float) -> list[float]:
     low, high = proportions.wilson(value * rows, rows, confidence)
     return [float(low), float(high)]
-
-
-def _mean(values: Floats, confidence: float) -> list[float]:
-    """Return the interval of the mean of numbers from 0 to 1, one per row.
-
-    It is Wilson's for the effective number of rows: a row is worth as many single answers as its variance is
-    smaller than theirs (Kish 1965, Survey sampling: the design effect).
-    """
-    value, spread = float(values.mean()), float(values.var())
-    worth = max(value * (1 - value) / spread, 1.0) if spread else 1.0
-    return _share(value, worth * len(values), confidence)

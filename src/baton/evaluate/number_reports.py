@@ -11,17 +11,15 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.contracts.task_spec import Numbers
-from baton.evaluate import multiple_comparisons, number_outputs, number_significance
+from baton.evaluate import multiple_comparisons, number_outputs, number_significance, proportions
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.number_baselines import NumberBaselines
 from baton.evaluate.number_outputs import NumberOutputs
 from baton.evaluate.number_significance import NumberBootstrap
-from baton.evaluate.proportions import wilson
 from baton.evaluate.report import number_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
-from baton.evaluate.resampling import means
 from baton.tasks.number_figures import HIGH, LOW, NumberFigures
 
 Targets = NDArray[np.float64]  # (n, numbers), in their units
@@ -54,6 +52,7 @@ class NumberReports:
     explains: ClassVar[bool] = False
     p: ClassVar[str] = "mae_p"
     counting: ClassVar[str] = ""
+    fewest: ClassVar[int] = number_significance.FEWEST
 
     @property
     def figures(self) -> NumberFigures:
@@ -83,17 +82,17 @@ class NumberReports:
 
     def score(self, targets: Targets, outputs: NumberOutputs) -> NDArray[np.float64]:
         """Return minus each row's absolute error."""
-        return -number_outputs.errors(targets, outputs)
+        return -number_outputs.errors(targets, outputs, self.spec)
 
     def overall(self, targets: Targets, outputs: NumberOutputs) -> float:
         """Return the mean absolute error."""
-        return float(number_outputs.errors(targets, outputs).mean())
+        return float(number_outputs.errors(targets, outputs, self.spec).mean())
 
     def of_rows(
         self, targets: Targets, outputs: NumberOutputs, rows: NDArray[np.bool_], confidence: float
     ) -> tuple[float, float, float]:
         """Return the mean absolute error on `rows`, with Student's interval."""
-        own = number_outputs.errors(targets, outputs)[rows]
+        own = number_outputs.errors(targets, outputs, self.spec)[rows]
         return float(own.mean()), *number_significance.mean_interval(own, confidence)
 
     def found(
@@ -155,22 +154,17 @@ class NumberReports:
 
         `interval_width` is absent if an interval is infinite.
         """
-        rows = [number_outputs.covered(test.targets, one).mean(axis=1) for one in outputs.values()]
-        values, bounds = means(np.stack(rows, axis=1), settings.bootstrap)
         result: dict[str, dict[str, Any]] = {}
-        for place, (name, one) in enumerate(outputs.items()):
-            ends = [float(end) for end in bounds[:, place]]
-            if self.spec.width == 1:  # a share of rows has Wilson's interval
-                hits = float(rows[place].sum())
-                ends = [float(end) for end in wilson(hits, len(rows[place]), settings.bootstrap.confidence)]
+        for name, one in outputs.items():
+            inside = number_outputs.covered(test.targets, one).mean(axis=1)  # (n,)
             result[name] = {
-                "coverage": float(values[place]),
-                "coverage_interval": ends,
+                "coverage": float(inside.mean()),
+                "coverage_interval": proportions.mean_share(inside, settings.bootstrap.confidence),
                 "coverage_wanted": self.spec.coverage,
             }
             low, high = one.bounds
             if np.isfinite(high - low).all():
-                result[name]["interval_width"] = float((high - low).mean())
+                result[name]["interval_width"] = float(((high - low) / np.array(self.spec.units)).mean())
         return result
 
     def calibration(
@@ -188,7 +182,7 @@ class NumberReports:
         level = 1 - (1 - confidence) / self.spec.width
         found = []
         for own in inside.T:
-            low, high = (float(end) for end in wilson(float(own.sum()), len(own), level))
+            low, high = (float(end) for end in proportions.wilson(float(own.sum()), len(own), level))
             ends = sorted((abs(low - wanted), abs(high - wanted)))
             found.append(
                 (abs(float(own.mean()) - wanted), [0.0 if low <= wanted <= high else ends[0], ends[1]])
@@ -206,8 +200,8 @@ class NumberReports:
         return {}
 
     def paired(self, boot: NumberBootstrap, first: str, second: str) -> dict[str, Any]:
-        """Compare two models alone, see `number_significance.paired`."""
-        return number_significance.paired(boot, first, second)
+        """Compare two models alone, see `number_significance.with_tests`."""
+        return number_significance.with_tests(boot, first, second)
 
     def compared(self, boot: NumberBootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
         """Compare models jointly, see `number_significance.compared`."""

@@ -41,6 +41,18 @@ def wilson(successes: ArrayLike, rows: ArrayLike, confidence: float) -> tuple[Fl
     )
 
 
+def mean_share(values: Floats, confidence: float) -> list[float]:
+    """Return the interval [low, high] of the mean of numbers from 0 to 1, one per row (n,).
+
+    It is Wilson's for the effective number of rows: a row is worth as many single answers as its variance is
+    smaller than theirs (Kish 1965, Survey sampling: the design effect).
+    """
+    value, spread = float(values.mean()), float(values.var())
+    rows = (max(value * (1 - value) / spread, 1.0) if spread else 1.0) * len(values)
+    low, high = wilson(value * rows, rows, confidence)
+    return [float(low), float(high)]
+
+
 def normal(confidence: float) -> float:
     """Return the standard normal's two-sided quantile: 1.96 for 0.95."""
     return float(norm.isf((1 - confidence) / 2))

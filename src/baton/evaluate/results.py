@@ -13,7 +13,7 @@ from baton.evaluate.evaluation import TRANSFORMERS
 from baton.evaluate.inputs import Rows
 from baton.evaluate.resampling import Resamples
 from baton.evaluate.task_reports import TaskReports
-from baton.tasks import figure_scale
+from baton.tasks import figure_scale, task_figures
 
 
 def strongest(
@@ -24,7 +24,18 @@ def strongest(
     Ties go to the first. Test plays no part in the choice.
     """
     main = figure_scale.of(task.figures)
-    return main.best(baselines, lambda name: task.overall(val.targets, outputs[name]))
+    return main.best(baselines, lambda name: on_validation(task, val, outputs[name]))
+
+
+def on_validation(task: TaskReports, val: Rows, outputs: Any) -> float:
+    """Return the main figure on validation rows; that of a transformer in metrics/ means the same.
+
+    If what is fitted on these rows decides, as thresholds do, it is that of `TaskFigures.scores`, which fits
+    them on other rows.
+    """
+    if task_figures.decides(task.spec):
+        return task.figures.scores(outputs.logits, val.targets)[task.figures.main]
+    return task.overall(val.targets, outputs)
 
 
 def build(
@@ -60,7 +71,8 @@ def build(
         result[name] |= figures
     for name in baselines:
         # The strongest baseline is chosen by this.
-        result[name][f"val_{task.figures.main}"] = task.overall(splits["val"].targets, outputs["val"][name])
+        found = on_validation(task, splits["val"], outputs["val"][name])
+        result[name][f"val_{task.figures.main}"] = found
         chosen = own[name].C
         result[name] |= {} if chosen is None else {"C": chosen}
     pairs = [("student", "control"), ("student", "teacher")] + (

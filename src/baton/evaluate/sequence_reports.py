@@ -44,6 +44,7 @@ class SequenceReports:
     explains: ClassVar[bool] = False
     p: ClassVar[str] = "chrf_p"
     counting: ClassVar[str] = "exact_match"
+    fewest: ClassVar[int] = 1
 
     @property
     def figures(self) -> SequenceFigures:

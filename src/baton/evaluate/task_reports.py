@@ -121,6 +121,11 @@ class TaskReports(Protocol):
         """The figure that is the share of rows that are right, as `discordant` of `paired` counts them."""
         ...
 
+    @property
+    def fewest(self) -> int:
+        """The fewest test rows by which the gate judges: with fewer, intervals do not hold what they say."""
+        ...
+
     # Outputs of one model.
 
     def outputs(self, logits: Any, fitted: Mapping[str, Any]) -> Any:

@@ -55,6 +55,7 @@ class TokenReports:
     explains: ClassVar[bool] = False
     p: ClassVar[str] = "entity_f1_p"
     counting: ClassVar[str] = "exact"
+    fewest: ClassVar[int] = 1
 
     @property
     def figures(self) -> TokenFigures:

@@ -13,22 +13,11 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.errors import DataError
+from baton.errors import UndecodableError
 from baton.images import bit_depth, opening, pillow
 
 SAME_SUFFIX = {"MPO": "JPEG", "DIB": "BMP"}  # variants that are saved with the other's suffix
 PNG_END = b"IEND\xaeB`\x82"  # Pillow does not report a missing end
-
-
-class UndecodableError(DataError):
-    """The bytes cannot be decoded.
-
-    `check` names the check of preprocess that rejects them: unreadable or enormous.
-    """
-
-    def __init__(self, check: str, reason: str) -> None:
-        super().__init__(reason)
-        self.check = check
 
 
 @dataclass(frozen=True, slots=True)

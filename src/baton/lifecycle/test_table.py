@@ -5,13 +5,13 @@ Input: a Parquet table as written by `preprocess`, `id, text` (and `text_pair`),
 earlier version. A text's digest is taken after normalizing case and white space, so a copy that differs only
 in these is the same row; a pair's is that of both its texts, in their order; an image's digest is that of its
 pixels, and a clip's that of its samples, so a copy in another file format is the same row; that of an image
-with a text is of both. Model inputs are not kept in
-memory: a table returns them in portions.
+with a text is of both, but a model that has seen the image with another text has seen the row. Model inputs
+are not kept in memory: a table returns them in portions.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,6 +58,7 @@ class Table:
     digests: list[str]
     task: TaskSpec
     targets: NDArray[Any]  # (rows, …), as `Targets.take` returns them
+    images: list[str] = field(default_factory=list)  # digests of the images alone, if rows have texts too
 
     def inputs(self) -> Iterator[list[Any]]:
         """Yield what a model reads, raw texts, encoded files or both, in row order, a portion at a time."""
@@ -90,6 +91,7 @@ def read(path: Path) -> Table:
         list(row_digests(path, which)),
         task,
         targets.of_table(table, task).all,
+        list(image_digests(path, which)),
     )
 
 
@@ -132,6 +134,13 @@ def row_digests(path: Path, which: Kind) -> Iterator[str]:
         yield from keys(which, text_pairs.wholes(*columns))
 
 
+def image_digests(path: Path, which: Kind) -> Iterator[str]:
+    """Yield the digest of each row's image alone, of images with texts; nothing of other rows."""
+    if which == "image_text":
+        for batch in _batches(path, KEYS["images"], PORTION["text"]):
+            yield from keys("images", batch.column(0).to_pylist())
+
+
 def keys(which: Kind, some: Iterable[str]) -> list[str]:
     """Return the digests of rows by what identifies them: `drift.Sample.keys`."""
     return [shortened(digest) for digest in some] if which in ("images", "audio") else digests(some)
@@ -148,9 +157,13 @@ def digests(texts: Iterable[str]) -> list[str]:
 
 
 def training_digests(clean: Path) -> list[str]:
-    """Return the sorted digests of the rows a model was trained or selected on: train and val."""
+    """Return the sorted digests of the rows a model was trained or selected on: train and val.
+
+    Of images with texts, those of the images alone are among them.
+    """
     paths = [clean / f"{split}.parquet" for split in TRAINED_ON]
-    return sorted({digest for path in paths for digest in row_digests(path, kind(path))})
+    parts = [read(path, kind(path)) for path in paths for read in (row_digests, image_digests)]
+    return sorted({digest for part in parts for digest in part})
 
 
 def _texts(path: Path) -> Iterator[list[list[str]]]:

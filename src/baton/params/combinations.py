@@ -102,6 +102,7 @@ TABLE: Mapping[str, Mapping[str, Row]] = {
     "evaluate.baselines": {
         "majority": Row(INPUTS, f"{NAMES} tokens spans"),
         "mean": Row(INPUTS, "numbers"),
+        "median": Row(INPUTS, "numbers"),
         "tfidf": Row("text image_text", ROWS),
         "pixels": Row("images image_text", ROWS),
         "bands": Row("audio", ROWS),

@@ -19,6 +19,12 @@ class MeanBaseline(Section):
     kind: Literal["mean"]
 
 
+class MedianBaseline(Section):
+    """Always predict the median of train, the constant of the least mean absolute error; for numbers."""
+
+    kind: Literal["median"]
+
+
 def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
     if list(values) != sorted(set(values)):
         raise ValueError(
@@ -114,6 +120,7 @@ class CrfBaseline(Section):
 Baseline = Annotated[
     MajorityBaseline
     | MeanBaseline
+    | MedianBaseline
     | TfidfBaseline
     | PixelsBaseline
     | BandsBaseline

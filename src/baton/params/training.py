@@ -1,11 +1,18 @@
 """`finetune` and `distill`: heads, students, and the keys that every training run needs."""
 
+from collections import Counter
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from baton.params.augmentation import Augmentation
 from baton.params.fields import Argument, Count, Section, Seed
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"{repeated[0]} is named twice")
+    return names
 
 
 class LinearHead(Section):
@@ -89,7 +96,8 @@ class Training(Section):
     ema: Ema | None
     augmentation: Augmentation | None
     metric: str  # one of the task's `metrics`
-    frozen: tuple[Literal["image", "text"], ...] = ()  # a default: models with one encoder have none to name
+    # A default: models with one encoder have none to name.
+    frozen: Annotated[tuple[Literal["image", "text"], ...], AfterValidator(_once)] = ()
     evaluations_per_epoch: Count
     early_stopping: EarlyStopping | None
     log_every: Count

@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
+from baton.errors import UndecodableError
 from baton.sounds import audio_containers, audio_decoding, log_mel
 from baton.tasks import answers, served_files, task_figures
 
@@ -115,7 +116,7 @@ class AudioService(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-def
         content = FILES.content(value, row, paths)
         try:
             clip = audio_decoding.decode(content, self.max_seconds)
-        except audio_decoding.UndecodableError as error:
+        except UndecodableError as error:
             expected, hint = "an intact clip of sound", "fix or leave out this clip"
             if error.check == "enormous":
                 expected = f"at most {self.max_seconds:g} s"

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from baton.contracts.input_spec import ImageInput
+from baton.errors import UndecodableError
 from baton.images import decoding, enlarging, framing, opening, pillow
 from baton.tasks import answers, served_files
 
@@ -55,7 +56,7 @@ class ImageReader:
         encoded = FILES.content(value, row, paths)
         try:
             pixels = decoding.decode(encoded, self.max_pixels, self.bits).pixels
-        except decoding.UndecodableError as error:
+        except UndecodableError as error:
             expected, hint = "an intact image file", "fix or leave out this image"
             if error.check == "enormous":
                 expected = f"at most {self.max_pixels:,} pixels"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.errors import DataError
+from baton.errors import UndecodableError
 from baton.sounds import audio_containers
 
 FORMATS = {"WAV": "WAV", "WAVEX": "WAV", "RF64": "WAV", "AIFF": "AIFF", "FLAC": "FLAC", "OGG": "OGG"}
@@ -30,17 +30,6 @@ SILENT = 1e-3  # the largest sample of a silent clip, without its mean: 60 dB be
 OFFSET = 0.01  # a mean that is noted, as a share of full scale
 FULL, RUN, CLIPPED = 0.99, 3, 0.001  # of clipping: a level, equal samples in a row, their share of a clip
 SHOWN_BYTES = 12
-
-
-class UndecodableError(DataError):
-    """The bytes cannot be decoded.
-
-    `check` names the check of preprocess that rejects them: unreadable or enormous.
-    """
-
-    def __init__(self, check: str, reason: str) -> None:
-        super().__init__(reason)
-        self.check = check
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,8 +99,8 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
     return found
 
 
-def read_file(path: Path, name: str, label: str | list[str] | None) -> RawImage:
-    """Read the bytes of a file, or say what is wrong with it."""
+def read_file(path: Path, name: str, label: str | list[str] | None, most: int = MOST_BYTES) -> RawImage:
+    """Read the bytes of a file, or say what is wrong with it; `most` is the most bytes that it may have."""
     name = _text(name)
     try:
         status = path.stat()
@@ -111,8 +111,8 @@ def read_file(path: Path, name: str, label: str | list[str] | None) -> RawImage:
                 label,
                 "a folder, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file",
             )
-        if status.st_size > MOST_BYTES:
-            return RawImage(name, None, label, f"{status.st_size:,} bytes, more than {MOST_BYTES:,}")
+        if status.st_size > most:
+            return RawImage(name, None, label, f"{status.st_size:,} bytes, more than {most:,}")
         return RawImage(name, path.read_bytes(), label)
     except FileNotFoundError:
         return RawImage(
@@ -208,16 +208,21 @@ def _of_files(
 ) -> Iterator[RawImage]:
     for path, label in files:
         row = read_file(path, path.relative_to(root).as_posix(), label)
-        yield row if texts is None else row._replace(text=_beside(path.with_suffix(texts.suffix), texts.mark))
+        yield row if texts is None else _with_text(row, path.with_suffix(texts.suffix), texts.mark)
 
 
-def _beside(path: Path, mark: str) -> bytes:
-    """Return the text that an image's text file has for it; nothing if there is none."""
-    if not path.is_file() or path.stat().st_size > MOST_TEXT_BYTES:
-        return b""
-    lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
+def _with_text(row: RawImage, path: Path, mark: str) -> RawImage:
+    """Return the row with the text that an image's text file has for it; an empty one if there is none.
+
+    A file that cannot be read, or is too large, is the row's problem.
+    """
+    found = read_file(path, path.name, None, MOST_TEXT_BYTES)
+    if found.image is None and os.path.lexists(path):
+        return row._replace(image=None, problem=row.problem or f"its text {found.name}: {found.problem}")
+    lines = (found.image or b"").removeprefix(codecs.BOM_UTF8).splitlines()
     marked = mark.encode()
-    return next((line.removeprefix(marked).strip() for line in lines if line.startswith(marked)), b"")
+    text = next((line.removeprefix(marked).strip() for line in lines if line.startswith(marked)), b"")
+    return row._replace(text=text)
 
 
 def _text(name: str) -> str:

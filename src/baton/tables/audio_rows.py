@@ -15,6 +15,7 @@ import numpy as np
 
 from baton import params
 from baton.contracts.input_spec import AudioInput
+from baton.errors import UndecodableError
 from baton.sounds import audio_containers, audio_decoding, log_mel
 from baton.sounds.audio_decoding import CLIPPED, DecodedClip
 from baton.tables import encoded_rows
@@ -50,7 +51,7 @@ def read_all(
 def _look(sample: Sample, max_seconds: float) -> Seen:
     try:
         clip = audio_decoding.decode(sample.image, max_seconds)
-    except audio_decoding.UndecodableError as error:
+    except UndecodableError as error:
         return Seen(found={error.check: str(error)})
     found = {"misnamed": audio_containers.misnamed(sample.name, clip.format)}
     if clip.silent:

@@ -12,6 +12,7 @@ from typing import Any
 
 from baton import console, params
 from baton.contracts.task_spec import TaskSpec
+from baton.errors import UndecodableError
 from baton.images import decoding, pillow
 from baton.images.bit_depth import BITS_16
 from baton.tables import encoded_rows
@@ -107,7 +108,7 @@ def write(
 def _look(sample: Sample, max_pixels: int, bits: int) -> Seen:
     try:
         decoded = decoding.decode(sample.image, max_pixels, bits)
-    except decoding.UndecodableError as error:
+    except UndecodableError as error:
         return Seen(found={error.check: str(error)})
     found = {"misnamed": decoding.misnamed(sample.name, decoded.format)}
     if decoded.frames > 1:

@@ -7,6 +7,7 @@ their lengths) -> a `Distance`.
 import json
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 from baton.contracts.task_spec import Classes, Labels, Numbers, Sequence, Spans, TaskSpec, Tokens
 from baton.tables import two_sample_tests
@@ -32,28 +33,32 @@ def of_numbers(earlier: Mapping[str, int], new: Mapping[str, int]) -> Distance:
     """Return the Kolmogorov-Smirnov distance of numbers, see `two_sample_tests.distributions`.
 
     Of several numbers it is that of the largest excess over chance, whose p is multiplied by their number
-    (Bonferroni).
+    (Bonferroni). Rows with other counts of numbers, or with targets that are no numbers, have nothing in
+    common: their distance is 1.
 
     Args:
         earlier: JSON list of a row's numbers -> rows; empty texts are left out.
         new: the same of the other sample.
     """
+    samples = [[(_listed(text), count) for text, count in own.items() if text] for own in (earlier, new)]
+    widths = {len(row) for sample in samples for row, _ in sample}
+    if len(widths) != 1 or any(
+        isinstance(one, str) for sample in samples for row, _ in sample for one in row
+    ):
+        return Distance(1.0, 0.0, 0.0)
     found = []
-    for place in range(len(json.loads(next(text for text in earlier if text)))):
-        samples = []
-        for counts in (earlier, new):
-            values: Counter[float] = Counter()
-            for text, count in counts.items():
-                if text:
-                    values[json.loads(text)[place]] += count
-            samples.append(values)
-        found.append(two_sample_tests.distributions(*samples))
+    for place in range(*widths):
+        values: list[Counter[float]] = [Counter(), Counter()]
+        for own, sample in zip(values, samples, strict=True):
+            for row, count in sample:
+                own[row[place]] += count
+        found.append(two_sample_tests.distributions(*values))
     worst = max(found, key=lambda one: one.excess)
     return Distance(worst.value, worst.chance, min(1.0, len(found) * worst.p))
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    """Return the labels in a JSON list; a champion that gave each row one class has no lists."""
+def _listed(text: str) -> tuple[Any, ...]:
+    """Return the items of a JSON list; a champion that gave each row one class has no lists."""
     try:
         found = json.loads(text)
     except ValueError:

@@ -40,14 +40,13 @@ class LabelFigures:
     def scores(self, logits: ArrayLike, targets: ArrayLike) -> dict[str, float]:
         """Return `loss` (mean binary cross-entropy, nats), `micro_f1` and `macro_f1` of `logits` (n, width).
 
-        F1 is that of the one threshold of all labels that is best for micro F1 on these rows: with thresholds
-        to be fitted after training, how well a checkpoint decides at 1/2 says little, and a threshold for
-        each label would fit these rows too closely. Macro F1 is the mean over labels that some row has. F1
-        is 0 without labels, true or predicted.
+        F1 is that of thresholds fitted on the other half of the rows, see `label_thresholds.crossed`: how
+        well a checkpoint decides at 1/2 says little about one whose thresholds are fitted after training.
+        Macro F1 is the mean over labels that some row has. F1 is 0 without labels, true or predicted.
         """
         raw, true = np.asarray(logits), np.asarray(targets)
         check(raw, true)
-        predicted = chosen(raw, true)
+        predicted = label_thresholds.crossed(raw.astype(np.float64), true > 0)
         hit = (predicted & (true > 0)).sum(axis=0)
         both = predicted.sum(axis=0) + (true > 0).sum(axis=0)  # (width,)
         own = (true > 0).any(axis=0)
@@ -137,12 +136,6 @@ class LabelFigures:
     def columns(self) -> Mapping[str, type]:
         """`labels` and the probabilities."""
         return {"labels": str} | {f"{PROBABILITY}{name}": float for name in self.spec.names}
-
-
-def chosen(logits: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return the labels predicted at the common threshold that is best for these rows, (n, width)."""
-    raw = np.asarray(logits, np.float64)
-    return np.asarray(raw >= label_thresholds.common(raw, np.asarray(targets) > 0))
 
 
 def sigmoid(logits: Floats) -> Floats:

@@ -26,6 +26,7 @@ from baton.tasks.answers import SOME, Misfit
 
 Floats = NDArray[np.float64]
 Fitted = Mapping[str, Any]  # see contracts.fitted_values
+LARGEST = float(np.finfo(np.float64).max)
 LOW, HIGH = "_low", "_high"  # after a number's name: the columns of its interval
 
 
@@ -42,14 +43,17 @@ class NumberFigures:
     probes: ClassVar[bool] = False
 
     def scores(self, logits: ArrayLike, targets: ArrayLike) -> dict[str, float]:
-        """Return `loss` (of standardised numbers) and the figures of `number_metrics`, means over numbers."""
+        """Return `loss` (of standardised numbers) and the figures of `number_metrics`, means over numbers.
+
+        Errors of several numbers count in deviations of train, see `Numbers.units`.
+        """
         raw, true = np.asarray(logits, np.float64), np.asarray(targets, np.float64)
         number_metrics.check(raw, true)
         off = np.abs(raw - (true - np.array(self.spec.centre)) / np.array(self.spec.scale))
         smooth = np.where(off < 1, off**2 / 2, off - 0.5)
-        figures = {
-            name: float(number_metrics.FIGURES[name](true, self.values(raw)).mean()) for name in self.gated
-        }
+        found = {name: number_metrics.FIGURES[name](true, self.values(raw)) for name in self.gated}
+        units = self.spec.units
+        figures = {name: float(number_metrics.averaged(name, own, units)) for name, own in found.items()}
         return {"loss": float((smooth if self.spec.loss == "smooth_l1" else off**2).mean())} | figures
 
     def values(self, logits: NDArray[Any]) -> Floats:
@@ -79,10 +83,11 @@ class NumberFigures:
     ) -> pd.DataFrame:
         """Return each number and, in `NAME_low` and `NAME_high`, the ends of its interval.
 
-        Without a half width the interval is infinite.
+        Without a half width the interval is infinite; JSON knows no infinity, so its ends are the least and
+        the greatest double.
         """
         values = self.values(logits).reshape(-1, self.spec.width)
-        low, high = intervals(values, fitted.get("quantiles"))
+        low, high = (np.clip(end, -LARGEST, LARGEST) for end in intervals(values, fitted.get("quantiles")))
         columns = [part[:, place] for place in range(self.spec.width) for part in (values, low, high)]
         return pd.DataFrame(dict(zip(self.columns, columns, strict=True)), index=index)
 

@@ -3,7 +3,7 @@
 Inputs: targets and values (n, width), both in the numbers' units -> (width,) per figure.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from baton.errors import DataError
 
 Floats = NDArray[np.float64]
+
+IN_UNITS = ("mae", "rmse")  # figures that are in a number's unit
 
 
 def mae(targets: Floats, values: Floats) -> Floats:
@@ -59,6 +61,11 @@ FIGURES: Mapping[str, Callable[[Floats, Floats], Floats]] = {
     "spearman": spearman,
     "pearson": pearson,
 }
+
+
+def averaged(figure: str, values: Floats, units: Sequence[float]) -> Floats:
+    """Return the mean over numbers, the last axis of `values`; errors are divided by `units` first."""
+    return np.asarray((values / np.array(units) if figure in IN_UNITS else values).mean(axis=-1))
 
 
 def check(logits: NDArray[Any], targets: NDArray[Any]) -> None:

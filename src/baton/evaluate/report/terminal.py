@@ -10,7 +10,7 @@ from baton import console, storage
 from baton.errors import DataError
 from baton.evaluate import recommend, results, seeds, single_inputs, task_reports
 from baton.evaluate.evaluation import TRANSFORMERS
-from baton.evaluate.report.wording import percent, spelled
+from baton.evaluate.report.wording import amount, percent, spelled
 from baton.evaluate.task_reports import TaskReports
 from baton.tasks import figure_scale
 from baton.tasks.figure_scale import Scale
@@ -48,9 +48,11 @@ def show(reports: Path) -> None:
             expected="files written by `evaluate`",
             hint="run `dvc repro evaluate`",
         ) from None
+    counted = (
+        "" if task.spec.outputs == "text" else f", {amount(test[task.words.counted], task.words.counted)}"
+    )
     console.table(
-        f"test split: {test['rows']:,} rows, {test[task.words.counted]} {task.words.counted}; "
-        f"{percent(test['confidence'], 0)} intervals",
+        f"test split: {amount(test['rows'], 'rows')}{counted}; {percent(test['confidence'], 0)} intervals",
         ["model", *columns, *COSTS],
         rows,
     )

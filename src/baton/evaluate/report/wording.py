@@ -15,6 +15,12 @@ class Words:
     loss: str = "log loss"  # what validation's loss is
 
 
+def amount(count: int, plural: str) -> str:
+    """Return how many there are of something in words: 1 number, 20 classes."""
+    singular = plural.removesuffix("es") if plural.endswith("sses") else plural.removesuffix("s")
+    return f"{count:,} {singular if count == 1 else plural}"
+
+
 def spelled(figure: str) -> str:
     """Return a figure's name in words: macro_f1 is "macro F1"."""
     return figure.replace("f1", "F1").replace("_", " ")

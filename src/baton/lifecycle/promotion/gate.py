@@ -58,6 +58,8 @@ def decide(
     if not all(check.passed for check in known):  # nothing can be compared
         return Verdict(tuple(checks), {})
     reports, targets = task_reports.of(table.task), table.targets
+    if len(table.ids) < reports.fewest:
+        return Verdict((*checks, _too_few(table, reports)), {})
     outputs = {name: reports.served(scored.answers) for name, scored in both.items()}
     bootstrap = reports.bootstrap(targets, outputs, metrics.BINS, rules.bootstrap)
     figures: dict[str, Any] = {
@@ -115,6 +117,15 @@ def _fits(name: str, scored: Scored, table: Table) -> Check:
     return Check(kind, False, f"the {name} does not have the {kind} of {table.path}: {misfit.text}")
 
 
+def _too_few(table: Table, reports: TaskReports) -> Check:
+    """Return the check that fails because no interval of so few rows holds what it says."""
+    text = (
+        f"{table.path} has {len(table.ids):,} rows, too few to judge {table.task.kind} by: at least "
+        f"{reports.fewest} are needed"
+    )
+    return Check("rows", False, text)
+
+
 def _leakage(name: str, scored: Scored, table: Table) -> Check:
     if scored.training_rows is None:
         return Check(
@@ -122,14 +133,16 @@ def _leakage(name: str, scored: Scored, table: Table) -> Check:
             False,
             f"the training data of the {name} is unknown and may include the test rows; register it again",
         )
-    known = [
-        row for row, digest in zip(table.ids, table.digests, strict=True) if digest in scored.training_rows
+    what = "rows and images" if table.images else "rows"
+    seen = [
+        [digest in scored.training_rows for digest in own] for own in (table.digests, table.images) if own
     ]
+    known = [row for row, *marks in zip(table.ids, *seen, strict=True) if any(marks)]
     if not known:
         return Check(
             "leakage",
             True,
-            f"no test row was in the {name}'s training data ({len(scored.training_rows):,} rows)",
+            f"no test row was in the {name}'s training data ({len(scored.training_rows):,} {what})",
         )
     some = ", ".join(known[:SOME])
     return Check(

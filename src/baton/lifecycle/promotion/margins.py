@@ -42,17 +42,22 @@ def better(found: Mapping[str, Any], rows: int, rules: params.Promotion, task: T
 def _agrees(found: Mapping[str, Any], rules: params.Promotion, task: TaskReports) -> tuple[bool, str]:
     """Return whether the task's test agrees with the interval, and what is required of it.
 
-    The test is about the task's main figure, such as accuracy. It confirms a gain in that figure. It cannot
-    confirm a gain in another metric, but must not show a loss of the main figure.
+    A test of the metric, if the task has one, must confirm a gain. That of the task's main figure, such as
+    accuracy, cannot confirm a gain in another metric, but must not show a loss of the main figure.
     """
-    level, p, main = 1 - rules.bootstrap.confidence, found[task.p], figure_scale.of(task.figures)
-    gains = main.gain(found[f"{main.name}_difference"]) > 0
-    if rules.metric != main.name:
+    level, main = 1 - rules.bootstrap.confidence, figure_scale.of(task.figures)
+    metric = figure_scale.of(task.figures, rules.metric)
+    keeps, wanted = True, ""
+    if metric.name != main.name:
         change = "fall" if main.direction > 0 else "rise"
-        return p >= level or gains, f", and {main.name} must not {change} significantly (p below {level:.2g})"
-    if isinstance(rules.rule, params.NonInferiority):
-        return True, ""
-    return p < level and gains, f", and p must be below {level:.2g}"
+        keeps = found[task.p] >= level or main.gain(found[f"{main.name}_difference"]) > 0
+        wanted = f", and {main.name} must not {change} significantly (p below {level:.2g})"
+    p = found[task.p] if metric.name == main.name else found.get(f"{metric.name}_p")
+    if p is None or isinstance(rules.rule, params.NonInferiority):
+        return keeps, wanted
+    named = "p" if metric.name == main.name else f"p of {metric.name} ({p:.2g})"
+    gains = metric.gain(found[f"{metric.name}_difference"]) > 0
+    return keeps and p < level and gains, f"{wanted}, and {named} must be below {level:.2g}"
 
 
 def first(figures: Mapping[str, Any], rows: int, rules: params.Promotion, task: TaskReports) -> Check:

@@ -22,6 +22,7 @@ GATE = "gate."  # prefix of the tags of a version
 MARK = "\n\n## Gate\n\n"
 VERDICT = "verdict.json"
 ROLLED_BACK = "rolled_back"
+SHARE = {"name": "accuracy", "direction": 1, "share": True}  # the scale of a record without one
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def words(record: Mapping[str, Any]) -> str:
         f"- {'met' if check['passed'] else 'NOT met'}, {check['name']}: {check['text']}"
         for check in record["checks"]
     ]
-    table = record["table"]
+    table, figure = record["table"], figure_scale.Scale(**record.get("scale", SHARE))
     done = "Scored" if record["figures"] else "Not scored"
     where = f"{table['rows']:,} rows of `{table['path']}` (sha256 `{table['sha256'][:12]}`), {record['time']}"
     return "\n".join(
@@ -177,12 +178,12 @@ def words(record: Mapping[str, Any]) -> str:
             "",
             *lines,
             "",
-            f"{done} on {where}.{_looked(table.get('looks'), record['rules'])}",
+            f"{done} on {where}.{_looked(table.get('looks'), record['rules'], figure)}",
         ]
     )
 
 
-def _looked(looks: int | None, rules: Mapping[str, Any]) -> str:
+def _looked(looks: int | None, rules: Mapping[str, Any], figure: figure_scale.Scale) -> str:
     """Return how often this table has been used, and what follows from it."""
     if not looks:
         return ""
@@ -192,10 +193,10 @@ def _looked(looks: int | None, rules: Mapping[str, Any]) -> str:
     chance = 1 - (1 - (1 - rules["bootstrap"]["confidence"]) / 2) ** looks
     rule = rules["rule"]
     if rule["kind"] == "non_inferiority":
-        bad = f"worse than the champion by {100 * rule['margin']:.1f} points"
+        bad = f"worse than the champion by {figure.number(rule['margin'])}{figure.points}"
     else:
         bad = (
-            f"better than the champion by no more than {100 * rule['minimum']:.1f} points"
+            f"better than the champion by no more than {figure.number(rule['minimum'])}{figure.points}"
             if rule["minimum"]
             else "no better than the champion"
         )
@@ -236,6 +237,7 @@ def _record(
             "looks": looks,
         },
         "rules": settings.model_dump(mode="json"),
+        "scale": vars(figure_scale.of(task_figures.of(table.task), settings.metric)),
         "time": _now(),
     }
 

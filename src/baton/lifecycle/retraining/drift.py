@@ -14,7 +14,7 @@ all distances together (Holm 1979, A simple sequentially rejective multiple test
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,15 +105,22 @@ class Sample:
     task: TaskSpec | None = None  # of the labels
     pairs: Sequence[text_pairs.Pair] | None = None  # the two texts of each key, if rows are pairs
     captions: Sequence[str] = ()  # the texts of images
-    images: Sequence[bytes] = ()  # of images with texts that are stored elsewhere
+    again: Callable[[], Iterable[Any]] | None = None  # reads each row's image and text, in order, once more
 
-    def input(self, place: int) -> Any:
-        """Return what a model reads of a row: its text, both of a pair, the bytes of its image, or a dict."""
-        if self.files is not None:
-            return self.files[place].read_bytes()
-        if self.images:
-            return {"image": self.images[place], "text": self.captions[place]}
-        return self.keys[place] if self.pairs is None else [*self.pairs[place]]
+    def inputs(self, places: Iterable[int]) -> Iterator[Any]:
+        """Yield what a model reads of some rows: a text, both of a pair, the bytes of a file, or a dict.
+
+        The order is that of the rows. One input is in memory at a time.
+        """
+        wanted = set(places)
+        if self.again is not None:
+            yield from (row for place, row in enumerate(self.again()) if place in wanted)
+            return
+        for place in sorted(wanted):
+            if self.files is not None:
+                yield self.files[place].read_bytes()
+            else:
+                yield self.keys[place] if self.pairs is None else [*self.pairs[place]]
 
     @property
     def texts(self) -> Sequence[str]:

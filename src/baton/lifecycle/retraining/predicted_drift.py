@@ -56,12 +56,11 @@ def distance(
 
     model = mlflow.pyfunc.load_model(uri)
     chosen = sorted(places, key=lambda place: sample.keys[place])[:ROWS]
-    inputs = (sample.input(place) for place in chosen)
     rows = enumerate(row for some in test_table.inputs(val, sample.kind) for row in some)
     task = task_spec.read_file(val.parent)
     read = _Reader(model, uri, task_figures.of(task), test_table.PORTION[sample.kind])
     earlier = read.answers(row for place, row in rows if place in own)
-    return target_drift.distance(task, earlier, read.answers(inputs))
+    return target_drift.distance(task, earlier, read.answers(sample.inputs(chosen)))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 
 from baton import console, params
 from baton.contracts import text_pairs
-from baton.errors import DataError, ModelError, ParamsError
+from baton.errors import DataError, ModelError, ParamsError, UndecodableError
 from baton.images import decoding
 from baton.images.bit_depth import BITS_16
 from baton.lifecycle import registry
@@ -171,7 +171,7 @@ def _images(path: Path, settings: params.ImagePreprocess, bits: int) -> Sample:
         digests.append(decoding.digest(pixels))
         brightness.append(float(pixels.mean()) / 255)
 
-    files = _decodable(path, "images", settings, look, decoding.UndecodableError)
+    files = _decodable(path, "images", settings, look)
     return Sample("images", digests, None, brightness=brightness, files=files)
 
 
@@ -183,7 +183,7 @@ def _clips(path: Path, settings: params.AudioPreprocess) -> Sample:
         digests.append(audio_decoding.digest(clip))
         levels.append(sound_levels.of(clip))
 
-    files = _decodable(path, "clips", settings, look, audio_decoding.UndecodableError)
+    files = _decodable(path, "clips", settings, look)
     return Sample("audio", digests, None, levels=levels, files=files)
 
 
@@ -192,9 +192,8 @@ def _decodable(
     noun: str,
     settings: params.FilesPreprocess,
     look: Callable[[bytes], None],
-    faults: type[DataError],
 ) -> list[Path]:
-    """Show the content of each file of a folder to `look`; return those at which it raised no `faults`."""
+    """Show the content of each file of a folder to `look`; return those that it can decode."""
     if not path.is_dir():
         hint = f"put the {noun} into one folder; its subfolders are read too"
         raise DataError(
@@ -211,7 +210,7 @@ def _decodable(
             continue
         try:
             look(found.image)
-        except faults as error:
+        except UndecodableError as error:
             problems.append(f"{found.name} ({error.args[0]})")
             continue
         files.append(file)
@@ -234,7 +233,7 @@ def _images_with_texts(path: Path, settings: params.ImageTextPreprocess, bits: i
         raise DataError(
             f"{path} has no images with texts", got=got, expected=expected, hint="write such a table"
         )
-    keys, captions, brightness, images, problems = [], [], [], [], []
+    keys, captions, brightness, kept, problems = [], [], [], set[int](), []
     for number, (image, text) in enumerate(_pairs(path, names), start=1):
         try:
             if not isinstance(text, str) or not text.strip() or not isinstance(image, bytes):
@@ -246,12 +245,17 @@ def _images_with_texts(path: Path, settings: params.ImageTextPreprocess, bits: i
         keys.append(text_pairs.whole(decoding.digest(pixels), text))
         captions.append(text)
         brightness.append(float(pixels.mean()) / 255)
-        images.append(image)
+        kept.add(number)
     _tell(path, problems)
     if not keys:
         got, hint = f"{len(problems)} rows", "check preprocess.image_column and text_column"
         raise DataError(f"{path} holds no images with texts", got=got, expected="both in a row", hint=hint)
-    return Sample("image_text", keys, None, brightness=brightness, captions=captions, images=images)
+
+    def again() -> Iterator[dict[str, Any]]:
+        rows = (row for number, row in enumerate(_pairs(path, names), start=1) if number in kept)
+        return ({"image": image, "text": text} for image, text in rows)
+
+    return Sample("image_text", keys, None, brightness=brightness, captions=captions, again=again)
 
 
 def _pairs(path: Path, names: tuple[str, str]) -> Iterator[tuple[Any, str | None]]:
