@@ -86,6 +86,7 @@ def test_a_drawn_encoder_has_features_only_of_the_other(tmp_path: Path) -> None:
             lambda raw: raw["finetune"].update(batch_size=None, tokens=4096),
             "finetune.tokens is 4096, but preprocess.kind is image_text: set it to null",
         ),
+        (lambda raw: raw["tokenize"]["image"].update(size=100_000), "tokenize.image.size"),
         (lambda raw: raw["finetune"].update(frozen=["sound"]), "finetune.frozen"),
         (lambda raw: raw["finetune"].update(frozen=["text", "image", "text"]), "text is named twice"),
         (

@@ -249,7 +249,7 @@ def test_an_operation_that_depends_on_the_batch_is_found_out() -> None:
 
 def varied(pixels: torch.Tensor, epoch: int = 0, **changes: Any) -> torch.Tensor:
     chosen = settings(**changes)
-    return pipeline.vary(pixels.clone(), chosen, pipeline.draw(KEYS[: len(pixels)], 0, epoch, chosen))
+    return pipeline.vary(pixels.clone(), chosen, pipeline.draw(KEYS[: len(pixels)], 0, epoch, chosen), 128)
 
 
 VARIATIONS: dict[str, dict[str, Any]] = {

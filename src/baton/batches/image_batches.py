@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.arrays.image_arrays import ImageArrays
-from baton.batches.augmentation import device_augmentation, pipeline, random_streams
+from baton.batches.augmentation import device_augmentation, masking, pipeline, random_streams
 from baton.batches.augmentation.device_augmentation import Variation
 from baton.batches.augmentation.mixing import mixing
 from baton.batches.device_images import Resident
@@ -149,8 +149,9 @@ class ImageSplit:
         self, rows: NDArray[np.int64], settings: params.Augmentation, drawn: pipeline.Draws
     ) -> tuple[torch.Tensor, tuple[Variation, ...]]:
         """Return varied images, or stored images (their rows if they are resident) and their variations."""
+        grey = masking.grey(self.reads.mean)
         if not self.device:
-            return pipeline.vary(self._cropped(rows, settings, drawn), settings, drawn), ()
+            return pipeline.vary(self._cropped(rows, settings, drawn), settings, drawn, grey), ()
         pixels = (
             torch.from_numpy(rows.astype(np.int64)) if self.resident else _tensor(self.arrays.filled(rows))
         )
@@ -159,7 +160,7 @@ class ImageSplit:
         moved = settings.crop is not None or self.arrays.shape is None
         windows = device_augmentation.windows(settings, drawn, self.arrays.shapes[rows]) if moved else None
         return pixels, device_augmentation.variations(
-            settings, drawn, windows, size, self._framing.interpolation, self._framing.channels
+            settings, drawn, windows, size, self._framing.interpolation, self._framing.channels, grey
         )
 
     def _cropped(

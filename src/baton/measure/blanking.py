@@ -1,8 +1,9 @@
 """Models of images with texts when one of the two says nothing: what does each contribute?
 
 Input: the test split -> the logits of teacher and student for the images alone (each text is empty) and for
-the texts alone (each image is one colour, the mean of the encoder's data). A model is not trained for such
-rows, so a model trained on one of the two may do better: baselines on one encoder's features show that.
+the texts alone (each image is one colour, the mean of the encoder's data, which normalisation makes 0 but for
+the rounding to one of the 256 levels of a pixel). A model is not trained for such rows, so a model trained on
+one of the two may do better: baselines on one encoder's features show that.
 """
 
 import dataclasses

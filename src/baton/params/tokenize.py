@@ -114,7 +114,7 @@ class ImageTokenize(Section):
     """
 
     kind: Literal["images"]
-    size: Count | None
+    size: Annotated[int, Field(gt=0, le=4096)] | None
     crop_fraction: Annotated[float, Field(gt=0, le=1)] | None
     channels: Literal[1, 3]
     chunk_size: Count

@@ -62,6 +62,7 @@ class Variation:
     turns: tuple[Turn, ...]
     erasing: Erasing | None
     masks: torch.Tensor | None  # (images, stripes, 2) int64
+    grey: int  # the level of masks
 
     def apply(self, pixels: torch.Tensor) -> torch.Tensor:
         """Vary uint8 images (images, channels, height, width) on the device of the images and the numbers.
@@ -83,7 +84,7 @@ class Variation:
             if self.erasing is not None:
                 pixels = _erased(pixels, self.erasing)
             if self.settings.masks and self.masks is not None:
-                pixels = masking.masked(pixels, self.masks, self.settings.masks)
+                pixels = masking.masked(pixels, self.masks, self.settings.masks, self.grey)
             return pixels
 
 
@@ -94,6 +95,7 @@ def variations(
     size: Size,
     interpolation: str,
     channels: int,
+    grey: int,
 ) -> tuple[Variation, ...]:
     """Return the variations of images, in groups that `apply` can hold at once.
 
@@ -104,6 +106,7 @@ def variations(
         size: height and width after cropping and resizing.
         interpolation: the framing's.
         channels: 1 or 3.
+        grey: the level of masks, see `masking.grey`.
     """
     count = per_group(size, channels)
     groups = [slice(start, start + count) for start in range(0, len(drawn.flip), count)]
@@ -115,6 +118,7 @@ def variations(
             size,
             interpolation,
             channels,
+            grey,
         )
         for group in groups
     )
@@ -161,6 +165,7 @@ def _variation(
     size: Size,
     interpolation: str,
     channels: int,
+    grey: int,
 ) -> Variation:
     flips = drawn.flip < settings.flip
     turns = range(settings.randaugment.operations) if settings.randaugment else ()
@@ -178,6 +183,7 @@ def _variation(
         masks=torch.from_numpy(masking.stripes(settings.masks, drawn.masks, size))
         if settings.masks
         else None,
+        grey=grey,
     )
 
 

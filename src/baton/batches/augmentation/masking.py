@@ -1,8 +1,12 @@
 """Masks of spectrograms: stripes of time and of frequency that become grey (SpecAugment, Park et al. 2019).
 
+The grey is the mean of the model's data, which normalisation makes 0, to the nearest of the 256 levels.
+
 Input: numbers drawn for each image -> the stripes, on the host; and images with their stripes, on any device.
 All arithmetic is in integers, so every device gives the same bits.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,7 +14,12 @@ from numpy.typing import NDArray
 
 from baton import params
 
-GREY = 128  # which normalization makes about 0, the mean
+WHITE = 255
+
+
+def grey(mean: Sequence[float]) -> int:
+    """Return the level (0 to 255) of a mask, from the means of the channels, which are from 0 to 1."""
+    return round(WHITE * sum(mean) / len(mean))
 
 
 def draws(settings: params.Masks) -> int:
@@ -37,14 +46,14 @@ def stripes(settings: params.Masks, drawn: NDArray[np.float64], size: tuple[int,
     return np.stack([starts, starts + widths], axis=-1)
 
 
-def masked(pixels: torch.Tensor, own: torch.Tensor, settings: params.Masks) -> torch.Tensor:
-    """Return uint8 images (images, channels, bands, frames) with grey stripes (images, stripes, 2)."""
+def masked(pixels: torch.Tensor, own: torch.Tensor, settings: params.Masks, level: int) -> torch.Tensor:
+    """Return uint8 images (images, channels, bands, frames) with stripes (images, stripes, 2) of a level."""
     time, frequency = own[:, : settings.time], own[:, settings.time :]
     hidden = (
         _inside(time, pixels.shape[3])[:, None, None, :]
         | _inside(frequency, pixels.shape[2])[:, None, :, None]
     )
-    return torch.where(hidden, GREY, pixels)
+    return torch.where(hidden, level, pixels)
 
 
 def _inside(stripes: torch.Tensor, length: int) -> torch.Tensor:

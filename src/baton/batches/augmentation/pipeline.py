@@ -104,7 +104,7 @@ def random_part(
     return image[top : top + rows, left : left + columns]
 
 
-def vary(pixels: torch.Tensor, settings: params.Augmentation, drawn: Draws) -> torch.Tensor:
+def vary(pixels: torch.Tensor, settings: params.Augmentation, drawn: Draws, grey: int) -> torch.Tensor:
     """Apply the operations between cropping and mixing.
 
     They are flip, rotation, colour jitter, RandAugment, erasing and masks.
@@ -113,13 +113,14 @@ def vary(pixels: torch.Tensor, settings: params.Augmentation, drawn: Draws) -> t
         pixels: (images, channels, height, width) uint8; they may be overwritten.
         settings: which operations to apply.
         drawn: the numbers of these images.
+        grey: the level of masks, see `masking.grey`.
     """
     count = max(1, AT_ONCE // pixels[0].numel())
     groups = [slice(start, start + count) for start in range(0, len(pixels), count)]
-    return torch.cat([_varied(pixels[group], settings, drawn.of(group)) for group in groups])
+    return torch.cat([_varied(pixels[group], settings, drawn.of(group), grey) for group in groups])
 
 
-def _varied(pixels: torch.Tensor, settings: params.Augmentation, drawn: Draws) -> torch.Tensor:
+def _varied(pixels: torch.Tensor, settings: params.Augmentation, drawn: Draws, grey: int) -> torch.Tensor:
     flipped = np.flatnonzero(drawn.flip < settings.flip)
     if len(flipped):
         pixels[flipped] = pixels[flipped].flip(-1)
@@ -133,7 +134,7 @@ def _varied(pixels: torch.Tensor, settings: params.Augmentation, drawn: Draws) -
         _erase(pixels[row], drawn.erased[row], drawn.noise.of(drawn.keys[row]))
     if settings.masks:
         stripes = masking.stripes(settings.masks, drawn.masks, (pixels.shape[2], pixels.shape[3]))
-        pixels = masking.masked(pixels, torch.from_numpy(stripes), settings.masks)
+        pixels = masking.masked(pixels, torch.from_numpy(stripes), settings.masks, grey)
     return pixels
 
 
