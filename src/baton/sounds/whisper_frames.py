@@ -9,8 +9,8 @@ import torch
 
 from baton.sounds.log_mel import RANGE, WHITE
 
-# Stored values are relative to the loudest one. It is taken to be 10 ** LOUDEST, the median of the 66 spoken
-# clips of tuxpaint-stamps.
+# Stored values are relative to the loudest one, which is taken to be 10 ** LOUDEST. In the 66 spoken clips of
+# tuxpaint-stamps it is from 1.4 to 2.5, with a median of 1.9.
 LOUDEST = 2.0
 FRAMES = 2  # of a position
 
