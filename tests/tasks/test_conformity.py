@@ -9,9 +9,10 @@ import torch
 
 from baton import params
 from baton.contracts import task_spec
+from baton.contracts.questions import Passages
 from baton.contracts.ragged import Ragged
 from baton.contracts.targets import Targets
-from baton.contracts.task_spec import Classes, Labels, Numbers, Sequence, TaskSpec, Tokens
+from baton.contracts.task_spec import Classes, Labels, Numbers, Sequence, Spans, TaskSpec, Tokens
 from baton.evaluate import task_reports
 from baton.losses import task_losses
 from baton.tasks import figure_scale, task_figures
@@ -33,6 +34,7 @@ class Example:
     predicted: Any  # as `predict` returns it
     logits: torch.Tensor  # (targets of the loss, width)
     marks: torch.Tensor  # what the loss compares with them
+    bounds: np.ndarray | None = None  # the first logits of each row, if a loss is about them together
 
 
 def logits(rows: int, width: int) -> np.ndarray:
@@ -102,7 +104,25 @@ def of_numbers() -> Example:
     )
 
 
-EXAMPLES = [of_classes(), of_labels(), of_numbers(), of_tokens(), of_texts()]
+def of_spans() -> Example:
+    spec, bounds = Spans(3), np.concatenate([[0], np.cumsum(1 + LENGTHS)])
+    own, marks = logits(int(bounds[-1]), 2), np.zeros(bounds[-1], np.int64)
+    answered = (LENGTHS > 0) & (np.arange(ROWS) % 3 > 0)
+    marks[bounds[:-1] + answered] = spec.STARTS + spec.ENDS  # the first word, or no answer
+    known = [("word",) if row else () for row in answered]
+    contexts, answers = (np.array([*cells, None], dtype=object)[:-1] for cells in (TEXTS, known))
+    return Example(
+        spec,
+        params.SpansTask,
+        Targets(spec, marks, bounds, np.full(len(marks), True), lambda: Passages(contexts, answers)),
+        Ragged(own, bounds),
+        torch.from_numpy(own),
+        torch.from_numpy(marks),
+        bounds,
+    )
+
+
+EXAMPLES = [of_classes(), of_labels(), of_numbers(), of_tokens(), of_texts(), of_spans()]
 every = pytest.mark.parametrize("example", EXAMPLES, ids=lambda one: one.spec.kind)
 
 
@@ -155,17 +175,24 @@ def test_an_answer_has_the_columns_that_it_names(example: Example) -> None:
 
 @every
 def test_parts_of_a_loss_add_up_and_its_count_is_that_of_the_targets(example: Example) -> None:
-    task, count = task_losses.of(example.spec), len(example.marks)
+    """Parts are some targets, or whole rows if a row's targets are read together."""
+    task, bounds = task_losses.of(example.spec), example.bounds
+    count = len(example.marks) if bounds is None else len(bounds) - 1
     if example.spec.outputs != "text":
         assert count == example.targets.counts.sum()
-    weights = torch.rand(count, generator=torch.Generator().manual_seed(0))
+    weights = torch.rand(len(example.marks), generator=torch.Generator().manual_seed(0))
     for of_rows in (None, weights):
         parts = [slice(0, 1), slice(1, 7), slice(7, count)]
 
         def losses(part: slice, of_rows: torch.Tensor | None = of_rows) -> list[Any]:
-            factors = None if of_rows is None else of_rows[part]
-            hard = task.supervised(example.logits[part], example.marks[part], 0.1, None, factors)
-            soft = task.divergence(example.logits[part], 2 * example.logits[part] - 1, 2.0, factors)
+            own, ends = part, None
+            if bounds is not None:
+                ends = torch.from_numpy(bounds[part.start or 0 : (part.stop or count) + 1])
+                own, ends = slice(int(ends[0]), int(ends[-1])), ends - ends[0]
+            logits, marks = example.logits[own], example.marks[own]
+            factors = None if of_rows is None else of_rows[own]
+            hard = task.supervised(logits, marks, 0.1, None, factors, ends)
+            soft = task.divergence(logits, 2 * logits - 1, 2.0, factors, ends)
             return [hard, soft]
 
         whole = losses(slice(None))
@@ -174,7 +201,8 @@ def test_parts_of_a_loss_add_up_and_its_count_is_that_of_the_targets(example: Ex
             assert one.count == sum(part.count for part in some) == count
             total = sum(part.total.double() for part in some)
             torch.testing.assert_close(one.total.double(), total, rtol=1e-6, atol=0)
-    again = task.divergence(example.logits, example.logits, 2.0).total
+    ends = None if bounds is None else torch.from_numpy(bounds)
+    again = task.divergence(example.logits, example.logits, 2.0, None, ends).total
     assert again.abs() < 1e-5
 
 
@@ -191,4 +219,4 @@ def test_the_served_model_is_as_good_as_its_predictions(example: Example) -> Non
 
 
 def test_every_kind_of_task_is_tried() -> None:
-    assert {type(example.spec) for example in EXAMPLES} == set(get_args(TaskSpec)) - {task_spec.Spans}
+    assert {type(example.spec) for example in EXAMPLES} == set(get_args(TaskSpec))

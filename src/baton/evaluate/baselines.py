@@ -137,7 +137,12 @@ def fit(
         case params.FeaturesBaseline():
             vectorizer, model = Normalizer(), _neighbours(baseline.neighbours, len(labels))
             return Fitted(vectorizer, model.fit(vectorizer.fit_transform(inputs), labels), classes)
-        case params.CopyBaseline() | params.NearestBaseline() | params.CrfBaseline():
+        case (
+            params.CopyBaseline()
+            | params.NearestBaseline()
+            | params.CrfBaseline()
+            | params.SlidingWindowBaseline()
+        ):
             raise foreign(baseline)
     held = None if validation is None else (vectorizer.transform(validation[0]), validation[1])
     model, chosen = regularised(make, baseline.C, (features, labels, weights), held)
@@ -160,29 +165,23 @@ def names(baselines: Sequence[params.Baseline], ridge: bool = False) -> list[str
     These are `majority`, `mean`, `median`, `tfidf_svm`, `tfidf_logistic`, `tfidf_ridge`, `pixels_logistic`,
     `bands_logistic` (of numbers `pixels_ridge`, `bands_ridge`, if linear models are ridges),
     `features_linear`, `features_knn` (those of one encoder with its name), `copy`, `nearest_word`,
-    `nearest_char` and `crf`; the second one of a kind gets `_2`.
+    `nearest_char`, `crf` and `sliding_window`; the second one of a kind gets `_2`.
     """
     result: list[str] = []
     for baseline in baselines:
         match baseline:
-            case params.MajorityBaseline():
-                name = "majority"
-            case params.MeanBaseline() | params.MedianBaseline():
-                name = baseline.kind
             case params.PixelsBaseline():
                 name = f"pixels_{'ridge' if ridge else 'logistic'}"
-            case params.CopyBaseline():
-                name = "copy"
-            case params.CrfBaseline():
-                name = "crf"
             case params.NearestBaseline():
                 name = f"nearest_{baseline.analyzer}"
             case params.BandsBaseline():
                 name = f"bands_{'ridge' if ridge else 'logistic'}"
             case params.FeaturesBaseline(encoder=encoder):
                 name = f"features_{baseline.model}" + (f"_{encoder}" if encoder else "")
-            case _:
+            case params.TfidfBaseline():
                 name = f"{baseline.kind}_{baseline.model}"
+            case _:
+                name = baseline.kind
         count = sum(re.fullmatch(rf"{name}(_\d+)?", known) is not None for known in result) + 1
         result.append(name if count == 1 else f"{name}_{count}")
     return result

@@ -122,7 +122,12 @@ def fit(
         case params.BandsBaseline() | params.FeaturesBaseline():
             vectorizer, make = StandardScaler(), partial(baselines.logistic, baselines.TOLERANCE)
             features = vectorizer.fit_transform(inputs)
-        case params.CopyBaseline() | params.NearestBaseline() | params.CrfBaseline():
+        case (
+            params.CopyBaseline()
+            | params.NearestBaseline()
+            | params.CrfBaseline()
+            | params.SlidingWindowBaseline()
+        ):
             raise baselines.foreign(baseline)
     held = None if validation is None else (vectorizer.transform(validation[0]), validation[1])
     model, chosen = baselines.regularised(

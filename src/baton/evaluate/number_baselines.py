@@ -93,7 +93,12 @@ class NumberBaselines:
                 vectorizer, features = baselines.vectorize(baseline, inputs)
             case params.PixelsBaseline():
                 vectorizer, features = FunctionTransformer(), inputs
-            case params.CopyBaseline() | params.NearestBaseline() | params.CrfBaseline():
+            case (
+                params.CopyBaseline()
+                | params.NearestBaseline()
+                | params.CrfBaseline()
+                | params.SlidingWindowBaseline()
+            ):
                 raise baselines.foreign(baseline)
             case params.BandsBaseline() | params.FeaturesBaseline():
                 vectorizer = StandardScaler()

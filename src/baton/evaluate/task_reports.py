@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from baton import params
 from baton.contracts.task_spec import Classes, Labels, Numbers, Spans, TaskSpec, Tokens
 from baton.contracts.task_spec import Sequence as SequenceSpec
-from baton.errors import DataError
 from baton.evaluate.class_reports import ClassReports
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
@@ -25,6 +24,7 @@ from baton.evaluate.number_reports import NumberReports
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
 from baton.evaluate.sequence_reports import SequenceReports
+from baton.evaluate.span_reports import SpanReports
 from baton.evaluate.token_reports import TokenReports
 from baton.tasks.task_figures import TaskFigures
 
@@ -269,6 +269,6 @@ def of(spec: TaskSpec) -> TaskReports:
         case SequenceSpec():
             return SequenceReports(spec)
         case Spans():
-            raise DataError("answers to questions cannot be evaluated yet", expected="another task")
+            return SpanReports(spec)
         case Tokens():
             return TokenReports(spec)

@@ -60,6 +60,8 @@ MODULES = (
     "evaluate/pair_features.py",
     "evaluate/sequence_baselines.py",
     "evaluate/sequence_outputs.py",
+    "evaluate/span_baselines.py",
+    "evaluate/span_outputs.py",
     "evaluate/timing.py",
     "evaluate/token_baselines.py",
     "evaluate/token_crf.py",

@@ -37,6 +37,7 @@ from baton.params.evaluate import (
     NearestBaseline,
     PixelsBaseline,
     Robustness,
+    SlidingWindowBaseline,
     Speed,
     TfidfBaseline,
 )
@@ -251,6 +252,7 @@ __all__ = [
     "Section",
     "SequenceTask",
     "SklearnSource",
+    "SlidingWindowBaseline",
     "Source",
     "SpansTask",
     "Speed",

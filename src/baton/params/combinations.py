@@ -108,6 +108,7 @@ TABLE: Mapping[str, Mapping[str, Row]] = {
         "bands": Row("audio", ROWS),
         "features": Row(INPUTS, ROWS),
         "crf": Row("text", "tokens"),
+        "sliding_window": Row("text", "spans"),
         "copy": Row("text", "sequence"),
         "nearest": Row("text", "sequence"),
     },

@@ -117,6 +117,16 @@ class CrfBaseline(Section):
     iterations: Count
 
 
+class SlidingWindowBaseline(Section):
+    """Answer with the words that lie closest to rare words of the question; for questions about a text.
+
+    Validation chooses how many words an answer has, among `lengths`.
+    """
+
+    kind: Literal["sliding_window"]
+    lengths: Annotated[tuple[Count, ...], Field(min_length=1)]
+
+
 Baseline = Annotated[
     MajorityBaseline
     | MeanBaseline
@@ -127,7 +137,8 @@ Baseline = Annotated[
     | FeaturesBaseline
     | CopyBaseline
     | NearestBaseline
-    | CrfBaseline,
+    | CrfBaseline
+    | SlidingWindowBaseline,
     Field(discriminator="kind"),
 ]
 

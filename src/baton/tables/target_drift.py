@@ -1,7 +1,6 @@
 """The distance between two samples of targets, for drift of any task.
 
-Inputs: how many rows have which targets, as `TaskFigures.texts` writes them (of texts
-their lengths) -> a `Distance`.
+Inputs: what is `compared` of the targets of rows, with numbers of rows -> a `Distance`.
 """
 
 import json
@@ -14,8 +13,23 @@ from baton.tables import two_sample_tests
 from baton.tables.two_sample_tests import Distance
 
 
+def compared(spec: TaskSpec, text: str) -> str:
+    """Return what is compared of a row's target, given as `TaskFigures.texts` writes it.
+
+    Hardly any text occurs twice. Of texts it is the number of characters, of the answer to a question (the
+    first true one) that of words; 0 means that there is no answer.
+    """
+    match spec:
+        case Sequence():
+            return str(len(text))
+        case Spans():
+            return str(len(" ".join(json.loads(text)[:1]).split()))
+        case _:
+            return text
+
+
 def distance(spec: TaskSpec, earlier: Mapping[str, int], new: Mapping[str, int]) -> Distance:
-    """Return the distance between the targets of two samples, `earlier` and `new` (targets -> rows)."""
+    """Return the distance between the targets of two samples, `earlier` and `new` (`compared` -> rows)."""
     match spec:
         case Classes():
             return two_sample_tests.labels(earlier, new)
@@ -24,7 +38,7 @@ def distance(spec: TaskSpec, earlier: Mapping[str, int], new: Mapping[str, int])
             return two_sample_tests.label_sets(*sets)
         case Numbers():
             return of_numbers(earlier, new)
-        case Sequence() | Spans():  # hardly any text occurs twice, so their lengths are compared
+        case Sequence() | Spans():
             lengths = [{float(length): count for length, count in own.items()} for own in (earlier, new)]
             return two_sample_tests.distributions(*lengths)
 

@@ -4,6 +4,7 @@ Scores are SQuAD's, of answers as texts (`squad_scores`). A question gets its mo
 answer" is more probable by a threshold.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -89,16 +90,16 @@ class SpanFigures:
         return span_answers.of_logits(logits, contexts, self.spec, *values)
 
     def texts(self, targets: Questions) -> list[str]:
-        """Return the first true answer to each question, the empty text if it has none."""
-        return [true[0] if true else "" for true in targets.passages.answers]
+        """Return the true answers to each question, as a JSON list."""
+        return [_listed(true) for true in targets.passages.answers]
 
     def answer(self, logits: Ragged, fitted: Fitted, index: Any, texts: Sequence[str] = ()) -> pd.DataFrame:
         """Return the columns of `span_answers.frame`; `texts` are the contexts."""
         return span_answers.frame(self.answers(logits, fitted, texts), index)
 
     def said(self, answers: pd.DataFrame) -> list[str]:
-        """Return the texts of the answers."""
-        return [str(text) for text in answers["answer"]]
+        """Return each answer as a JSON list, which is empty if there is none."""
+        return [_listed([str(text)] if text else []) for text in answers["answer"]]
 
     def misfit(self, answers: pd.DataFrame) -> Misfit | None:
         """Return the first column that answers lack, if they do."""
@@ -121,6 +122,10 @@ class SpanFigures:
         )
         values = fitted.get("temperature", 1.0), fitted.get("threshold", 0.0)
         return f"{columns}; T = {values[0]:.4g}, threshold {values[1]:.4g}, fitted on validation"
+
+
+def _listed(answers: Sequence[str]) -> str:
+    return json.dumps(list(answers), ensure_ascii=False)
 
 
 def fit_temperature(logits: Ragged, targets: Ragged) -> float:

@@ -158,7 +158,7 @@ def signature(task: TaskSpec, reads: InputSpec) -> ModelSignature:
     `any` passes both unchanged: `binary` would decode some JSON requests from base64 but not others, and turn
     a path into bytes.
     """
-    types = {str: DataType.string, float: DataType.double}
+    types = {str: DataType.string, int: DataType.long, float: DataType.double}
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(types[kind], name) for name, kind in task_figures.of(task).columns.items()
     ]

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from baton import params
 from baton.arrays.image_arrays import significant_bits
 from baton.contracts import targets, task_spec, text_pairs
-from baton.contracts.task_spec import Spans, TaskSpec
+from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.evaluate import proportions
 from baton.images.bit_depth import BITS_16
@@ -232,9 +232,8 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
 
 
 def counted(labels: Iterable[str], task: TaskSpec | None) -> Counter[str]:
-    """Count what is compared of rows' targets: the targets themselves, or of texts their characters."""
-    texts = task is not None and (task.outputs == "text" or isinstance(task, Spans))
-    return Counter(str(len(label)) if texts else label for label in labels)
+    """Count what is compared of rows' targets, see `target_drift.compared`."""
+    return Counter(label if task is None else target_drift.compared(task, label) for label in labels)
 
 
 def _rows(clean: Path) -> Sample:
