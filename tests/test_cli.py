@@ -1,5 +1,7 @@
 """`baton …`: recipes are listed and activated, edits are never lost, errors have no traceback."""
 
+import csv
+import json
 import re
 import shutil
 import subprocess
@@ -153,6 +155,23 @@ def test_auto_sets_what_numbers_need(project: Path) -> None:
     active = params.read(project / "params.yaml")
     assert (active.task.kind, active.finetune.metric, active.promotion.metric) == ("numbers", "mae", "r2")
     assert [baseline.kind for baseline in active.evaluate.baselines] == ["mean", "tfidf"]
+
+
+def test_auto_sets_what_answers_need(project: Path) -> None:
+    """Questions about one context stay in one split."""
+    path, answer = project / "recipes/csv.yaml", json.dumps([{"text": "a", "answer_start": 0}])
+    path.write_text(path.read_text().replace("text_pair_column: null", "text_pair_column: context"))
+    result = auto(project, "csv", [])
+    with (project / "inbox/data.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "context", "label"])
+        writer.writerows((f"what {n}?", f"a context {n}", "[]" if n % 2 else answer) for n in range(60))
+    result = baton("use", "own", "--force")
+    assert result.exit_code == 0, result.output
+    assert "task: spans, since 30 of 60 cells of 'label' hold text and answer_start" in result.output
+    active = params.read(project / "params.yaml")
+    assert (active.finetune.metric, active.promotion.metric) == ("f1", "f1")
+    assert active.preprocess.group_column == "context" and active.finetune.probe is None
 
 
 def test_auto_is_refused_outside_of_recipes(project: Path) -> None:

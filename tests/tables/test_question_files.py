@@ -122,6 +122,44 @@ def test_tables_have_the_answers_of_the_format(tmp_path: Path, kind: str, form: 
     assert [CELLS.target(row.label, {})["text"] for row in table.rows] == [["Peru"], []]
 
 
+def test_no_context_is_in_two_splits_and_questions_about_one_are_not_near_duplicates(tmp_path: Path) -> None:
+    """Six long contexts, of which four have seven questions each, two are nearly one; one row has a fault."""
+    from baton.tables import clean
+
+    texts = [f"first w3 {' '.join(f'word{place}{n}' for n in range(60))}" for place in range(4)]
+    texts += [f"{texts[0]} again", "other words of an article that is short"]
+    articles = []
+    for place, context in enumerate(texts):
+        asked = [
+            {
+                "id": f"{place}-{n}",
+                "question": f"what is {n}?",
+                "answers": [{"text": "w3", "answer_start": at}],
+            }
+            for n in range(7)
+            if (at := context.find("w3")) >= 0 or not n
+        ]
+        articles.append({"title": f"title {place}", "paragraphs": [{"context": context, "qas": asked}]})
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/train.json").write_text(json.dumps({"data": articles}))
+    files = {"files": {"train": {"path": "train.json"}}}
+    (tmp_path / "raw/manifest.json").write_text(json.dumps(files))
+    raw = params.read_raw(Path(__file__).parents[2] / "recipes/spans-squad.yaml")
+    raw["preprocess"]["max_dropped"] = {"rows": 0.1, "rows_of_class": 1.0}
+    asked = params.checked(raw, tmp_path)
+    report = clean.clean(tmp_path / "raw", tmp_path / "clean", asked.preprocess, asked.task)
+    assert report["checks"]["malformed"]["reasons"] == {
+        "train:36": "answer 1 'w3' is not in the context at character -1; it is nowhere in it"
+    }
+    assert set(report["checks"]["near_duplicate"]["rows"]) == {f"train:{n}" for n in range(29, 36)}
+    contexts = [
+        {*pq.read_table(tmp_path / f"clean/{split}.parquet")["text_pair"].to_pylist()}
+        for split in ("train", "val", "test")
+    ]
+    assert sum(map(len, contexts)) == len(set().union(*contexts)) == 5 and all(contexts)
+    assert not any("text that is also in" in note for note in report["notes"])
+
+
 def test_an_answer_that_cuts_a_word_is_widened_and_noted(tmp_path: Path) -> None:
     """The text keeps its form; white space at its ends is no cut."""
     table = read(write(tmp_path, question(1, ("long", 18)), question(2, (" range", 25))))

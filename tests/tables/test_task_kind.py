@@ -37,6 +37,13 @@ SENTENCES = [f"This is a sentence about the thing number {n}." for n in range(50
             {"kind": "tokens", "words": "pattern"},
             "lists of start, end, label",
         ),
+        (
+            [[{"text": "a", "answer_start": 3}], []] * 9,
+            {"kind": "spans", "max_answer_words": 30},
+            "9 of 18 cells of 'label' hold text and answer_start of answers",
+        ),
+        ([{"text": ["a"], "answer_start": [3]}, {"text": [], "answer_start": []}] * 9, "spans", "9 of 18"),
+        (['{"text": ["a"], "answer_start": [3]}', "[]"] * 9, "spans", "9 of 18"),
     ],
 )
 def test_the_cells_decide(values: list[Any], task: dict[str, Any] | str, reason: str) -> None:

@@ -28,6 +28,7 @@ METRICS = {
     "labels": ("micro_f1", "micro_f1"),
     "numbers": ("mae", "r2"),
     "tokens": ("entity_f1", "entity_f1"),
+    "spans": ("f1", "f1"),
 }
 CRF: dict[str, Any] = {"kind": "crf", "c1": [0.01, 0.1], "c2": [0.01, 0.1], "iterations": 200}
 MEAN: dict[str, Any] = {"kind": "mean"}
@@ -134,6 +135,8 @@ def _fit(content: Any, kind: str) -> None:
         content["promotion"]["metric"] = gated
     if kind == "numbers":
         _fit_numbers(content)
+    if kind == "spans":
+        _fit_spans(content)
     if kind == "tokens":
         content["finetune"]["probe"] = None
         content["evaluate"]["baselines"] = [_flow(one) for one in ({"kind": "majority"}, CRF)]
@@ -148,6 +151,18 @@ def _fit_numbers(content: Any) -> None:
         content[name]["class_weights"], content[name]["label_smoothing"] = "none", 0.0
     text = content["preprocess"]["kind"] == "text"
     content["evaluate"]["baselines"] = [_flow(one) for one in ([MEAN, RIDGE] if text else [MEAN])]
+
+
+def _fit_spans(content: Any) -> None:
+    """Set what params may not ask of answers; questions about one context stay in one split."""
+    content["promotion"]["class_floor"] = None
+    content["finetune"]["probe"] = None
+    for name in ("finetune", "distill"):
+        content[name]["class_weights"], content[name]["label_smoothing"] = "none", 0.0
+    preprocess = content["preprocess"]
+    preprocess["checks"]["small_class"] = "keep"
+    preprocess["group_column"] = preprocess["group_column"] or preprocess["text_pair_column"]
+    content["evaluate"]["baselines"] = [_flow({"kind": "majority"})]
 
 
 def _flow(values: Mapping[str, Any]) -> CommentedMap:

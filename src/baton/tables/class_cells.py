@@ -21,6 +21,7 @@ class ClassCells:
     small_policies: ClassVar[str] = "drop, train_only or {other: NAME}"
     found: ClassVar[str] = "told apart"
     names_leave: ClassVar[bool] = False
+    contexts: ClassVar[bool] = False
     joined: ClassVar[None] = None
 
     def read(self, value: Any) -> Cell | str:

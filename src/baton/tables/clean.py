@@ -75,7 +75,9 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
     names = sorted(set().union(*counts.values()), key=labels.order)
     report["rows"]["clean"] = {split: len(parts[split]) for split in SPLITS}
     report["limited"] = limited
-    report["notes"] += missed + pair_notes.notes(parts) + near_rows.shared_captions(parts)
+    if not cells.contexts:  # they are shared, and a question may be asked of several
+        missed += pair_notes.notes(parts)
+    report["notes"] += missed + near_rows.shared_captions(parts)
     # Ids of the clean table, including exact duplicates.
     report["near_duplicates"] = {"test_rows": near_rows.near_training(parts, checked.alike)}
     report["classes"] = {name: {split: counts[split][name] for split in SPLITS} for name in names}

@@ -29,6 +29,7 @@ class LabelCells:
     small_policies: ClassVar[str] = "drop"
     found: ClassVar[str] = "predicted"
     names_leave: ClassVar[bool] = True
+    contexts: ClassVar[bool] = False
     joined: ClassVar[None] = None
 
     def read(self, value: Any) -> Cell | str:

@@ -12,7 +12,7 @@ from baton.tables.rows import Row
 SHOWN = 3  # ids that a note names
 
 
-def near_duplicate(rows: list[Row], alike: Near) -> dict[str, str]:
+def near_duplicate(rows: list[Row], alike: Near, contexts: bool = False) -> dict[str, str]:
     """Return train rows near a val or test row, val rows near a test row, and near repeats within one file.
 
     Of near repeats within one file, the first row is not returned.
@@ -20,7 +20,11 @@ def near_duplicate(rows: list[Row], alike: Near) -> dict[str, str]:
     Args:
         rows: The rows of all files, each file's in order.
         alike: Pairs of keys, with their similarity.
+        contexts: Whether second texts are contexts. Two questions about one are alike for that reason alone,
+            and no near-duplicates.
     """
+    if contexts:
+        alike = _of_other_contexts(rows, alike)
     first: dict[str, dict[str, Row]] = {"train": {}, "val": {}, "test": {}}
     for row in rows:
         first[row.part].setdefault(key(row.whole), row)
@@ -46,6 +50,15 @@ def near_duplicate(rows: list[Row], alike: Near) -> dict[str, str]:
                 found[row.id] = f"like {other.id}, through others"
                 break
     return found
+
+
+def _of_other_contexts(rows: list[Row], alike: Near) -> Near:
+    """Return the pairs of keys of rows whose second texts differ."""
+    own = {key(row.whole): key(row.pair or "") for row in rows}
+    return {
+        name: {other: share for other, share in others.items() if own.get(other) != own.get(name)}
+        for name, others in alike.items()
+    }
 
 
 def _first_linked(rows: list[Row], alike: Near) -> tuple[dict[str, dict[str, Row]], dict[str, str]]:

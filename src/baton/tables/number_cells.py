@@ -40,6 +40,7 @@ class NumberCells:
     small_policies: ClassVar[str] = "keep"
     found: ClassVar[str] = "predicted"
     names_leave: ClassVar[bool] = True
+    contexts: ClassVar[bool] = False
     joined: ClassVar[None] = None
 
     def read(self, value: Any) -> Cell | str:

@@ -110,9 +110,8 @@ def check(raw_tables: list[RawTable], settings: params.Preprocess, cells: Target
         _run(state, name, one, policies[name], settings)
         if name == "duplicate":
             _cut_by_time(state, raw_tables, settings)
-    state.apply(
-        "near_duplicate", policies["near_duplicate"], near_rows.near_duplicate(state.rows, state.alike)
-    )
+    near = near_rows.near_duplicate(state.rows, state.alike, cells.contexts)
+    state.apply("near_duplicate", policies["near_duplicate"], near)
     _small_classes(state, settings, noun)
     state.drop_names(
         "unseen_label", policies["unseen_label"], label_checks.unseen_names(state.rows, cells.names)

@@ -28,6 +28,7 @@ class SequenceCells:
     small_policies: ClassVar[str] = "keep"
     found: ClassVar[str] = "written"
     names_leave: ClassVar[bool] = False
+    contexts: ClassVar[bool] = False
     joined: ClassVar[None] = None
 
     def read(self, value: Any) -> Cell | str:

@@ -47,6 +47,7 @@ class SpanCells:
     small_policies: ClassVar[str] = "keep"
     found: ClassVar[str] = "predicted"
     names_leave: ClassVar[bool] = False
+    contexts: ClassVar[bool] = True
 
     def joined(self, text: Any, value: Any, pair: Any) -> Joined | str:
         """Return the question and the JSON of its answers in the context `pair`, or the fault."""
@@ -56,7 +57,7 @@ class SpanCells:
             return f"{what} is a {type(other).__name__}; a text is needed"
         if is_null(value):
             return Joined(question, None)
-        items = _listed(value)
+        items = listed(value)
         if isinstance(items, str):
             return items
         places, answers, marks = words.cut(context, Spans.words), dict[Answer, None](), set[str]()
@@ -154,7 +155,7 @@ class SpanCells:
         return {"text": texts, "answer_start": [one.start for one in answers], "marks": marks}
 
 
-def _listed(value: Any) -> list[tuple[str, int]] | str:
+def listed(value: Any) -> list[tuple[str, int]] | str:
     """Return the answers of a cell, (text, first character), or the fault."""
     if (written := plain(value)) is not None:
         try:

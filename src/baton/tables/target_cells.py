@@ -51,6 +51,11 @@ class TargetCells(Protocol):
         ...
 
     @property
+    def contexts(self) -> bool:
+        """Whether the second text of a pair is a context, about which several questions may be asked."""
+        ...
+
+    @property
     def joined(self) -> Callable[[Any, Any, Any], Joined | str] | None:
         """What makes a text and its label complete, if the label says something about places in a text.
 

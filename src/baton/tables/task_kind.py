@@ -1,7 +1,8 @@
 """Infer what is to be predicted from the cells of the label column: params `task: {kind: auto}`.
 
 Input: the values of a raw column. Output: the params of a task, and the reason. The rules look at the cells
-alone, in this order: spans and tags; lists; numbers; names with a separator between them; names that repeat.
+alone, in this order: answers; spans and tags; lists; numbers; names with a separator between them; names that
+repeat.
 """
 
 import json
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from baton.errors import DataError
-from baton.tables import labels
+from baton.tables import labels, span_cells
 from baton.tables.rows import is_null, plain
 from baton.tables.token_spans import KEYS, TAG
 
@@ -20,6 +21,7 @@ SEPARATORS = ("|", ";", ",")
 LEAST_SHARE = 0.02  # of the cells that hold a separator
 MOST_WHOLE = 100  # distinct whole numbers that may still be classes
 LONG_WORDS = 4  # words per cell on average, from which cells are texts rather than names
+ANSWER_WORDS = 30  # the most of an answer, as BERT's on SQuAD (Devlin et al. 2019)
 NUMBERS = {"kind": "numbers", "loss": "smooth_l1", "coverage": 0.9}
 
 
@@ -45,8 +47,8 @@ def infer(values: Sequence[Any], column: str) -> Inferred:
             expected="labels, numbers or lists of labels",
             hint="set task.kind in params.yaml, or preprocess.label_column to another column",
         )
-    if (entities := _of_entities(cells, column)) is not None:
-        return entities
+    if (found := _of_answers(cells, column) or _of_entities(cells, column)) is not None:
+        return found
     lists = sum(isinstance(value, list) for value in cells)
     if 2 * lists > len(cells):
         return _labels(None, f"{lists:,} of {len(cells):,} cells of {column!r} are lists")
@@ -54,6 +56,17 @@ def infer(values: Sequence[Any], column: str) -> Inferred:
     if 2 * (written := sum(_is_list(text) for text in texts)) > len(texts):
         return _labels(None, f"{written:,} of {len(texts):,} cells of {column!r} are lists, written as JSON")
     return _of_numbers(texts, column) or _of_separator(texts, column) or _of_names(texts, column)
+
+
+def _of_answers(cells: Sequence[Any], column: str) -> Inferred | None:
+    """Return the task of cells that list answers with their places, as SQuAD does."""
+    read = [own for own in map(span_cells.listed, cells) if not isinstance(own, str)]
+    answered = sum(map(bool, read))  # an empty list may mean other things
+    if not answered or 2 * len(read) <= len(cells):
+        return None
+    keys = " and ".join(span_cells.KEYS)
+    reason = f"{answered:,} of {len(cells):,} cells of {column!r} hold {keys} of answers"
+    return Inferred({"kind": "spans", "max_answer_words": ANSWER_WORDS}, reason)
 
 
 def _of_entities(cells: Sequence[Any], column: str) -> Inferred | None:

@@ -41,6 +41,7 @@ class TokenCells:
     small_policies: ClassVar[str] = "drop"
     found: ClassVar[str] = "predicted"
     names_leave: ClassVar[bool] = True
+    contexts: ClassVar[bool] = False
 
     def joined(self, text: Any, value: Any, pair: Any = None) -> Joined | str:  # noqa: ARG002
         """Return the text and the JSON of its `Entities`, from any form of either, or the fault."""
