@@ -28,7 +28,7 @@ TASK = SpanFigures(Spans(4))
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("spans") / "project"
     copy_code(folder)
-    tiny_questions.write(folder / "inbox/data.json", 200, longest=50)  # some in several windows
+    tiny_questions.write(folder / "inbox/questions.json", 200, longest=50)  # some in several windows
     tiny.write_base(folder / "inbox/base")
     shutil.copy(ROOT / "recipes/spans-squad.yaml", folder / "params.yaml")
     made = Project(folder)
