@@ -28,7 +28,7 @@ TASK = SpanFigures(Spans(4))
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("spans") / "project"
     copy_code(folder)
-    tiny_questions.write(folder / "inbox/questions.json", 200, longest=50)  # some in several windows
+    tiny_questions.write(folder / "inbox/questions.json", 160, longest=50)  # some in several windows
     tiny.write_base(folder / "inbox/base")
     shutil.copy(ROOT / "recipes/spans-squad.yaml", folder / "params.yaml")
     made = Project(folder)
@@ -59,7 +59,7 @@ def fitted(project: Project, name: str) -> dict[str, Any]:
 
 
 def test_all_six_stages_run(project: Project) -> None:
-    """Figures agree with SQuAD's script, written out in `tests.tasks.test_squad_scores`."""
+    """Figures agree with SQuAD's script, written out in `tests.tasks.test_squad_scores`, to their 6 digits."""
     assert project.repro() == STAGES
     task = {"kind": "spans", "max_answer_words": 4}
     assert storage.read_json(project.folder / "data/clean/task.json") == task
@@ -79,8 +79,8 @@ def test_all_six_stages_run(project: Project) -> None:
         own = TASK.answers(predicted(project, name), fitted(project, name), table["text_pair"].to_pylist())
         scores = [script(text, answers) for text, answers in zip(own.texts, true, strict=True)]
         exact, f1 = (sum(one) / len(scores) for one in zip(*scores, strict=True))
-        assert metrics[name]["exact_match"] == pytest.approx(exact, abs=1e-9)
-        assert metrics[name]["f1"] == pytest.approx(f1, abs=1e-9)
+        assert metrics[name]["exact_match"] == pytest.approx(exact, abs=5e-7)
+        assert metrics[name]["f1"] == pytest.approx(f1, abs=5e-7)
         low, high = metrics[name]["f1_interval"]
         assert low <= metrics[name]["f1"] <= high
     without = sum(not answers for answers in true) / len(true)
@@ -121,6 +121,11 @@ def test_the_logged_model_gives_the_answers_of_the_predictions(
 
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
     """Teacher, then student and control, which learn from the teacher's answers."""
-    project.edit(longer)
+    project.edit(lambda raw: (longer(raw), many(raw)))
     check_kills(project, "finetune", "teacher", kills=5, steps=5, log_every=3)
     check_kills(project, "distill", "student", kills=1, steps=5, log_every=3)
+
+
+def many(raw: dict[str, Any]) -> None:
+    for section in ("finetune", "distill"):
+        raw[section]["epochs"] = 4
