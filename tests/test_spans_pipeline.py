@@ -59,7 +59,7 @@ def fitted(project: Project, name: str) -> dict[str, Any]:
 
 
 def test_all_six_stages_run(project: Project) -> None:
-    """Figures agree with SQuAD's script, written out in `tests.tasks.test_squad_scores`, to their 6 digits."""
+    """Figures agree with SQuAD's script, as `tests.tasks.test_squad_scores` writes it out."""
     assert project.repro() == STAGES
     task = {"kind": "spans", "max_answer_words": 4}
     assert storage.read_json(project.folder / "data/clean/task.json") == task
