@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from baton.arrays import target_arrays
+from baton.contracts import targets
 from baton.contracts.targets import Targets
-from baton.contracts.task_spec import Classes, Tokens
+from baton.contracts.task_spec import Classes, Spans, Tokens
 from baton.errors import DataError
 
 TWO = Classes(("no", "yes"))
@@ -72,3 +73,22 @@ def test_words_have_a_target_each_and_those_that_are_not_read_do_not_count(tmp_p
     assert read.part(np.array([2, 0])).counts.tolist() == [0, 2]
     with pytest.raises(DataError, match=r"targets 0 to 5\n.*0 to 4"):
         written(tmp_path, spec, [[[0, 5]]], pa.list_(pa.int32()))
+
+
+def test_questions_have_a_mark_for_each_unit_and_count_once(tmp_path: Path) -> None:
+    kinds = {"text": pa.string(), "answer_start": pa.int32(), "marks": pa.int32()}
+    kind = pa.struct({name: pa.list_(one) for name, one in kinds.items()})
+    rows = [
+        {"text": ["a b", "b"], "answer_start": [0, 2], "marks": [0, 1, 3]},
+        {"text": [], "answer_start": [], "marks": [3, 0]},
+    ]
+    table = pa.table({"text_pair": ["a b", "c"], "answers": pa.array(rows, kind)})
+    found = targets.of_table(table, Spans(9))
+    assert found.counts.tolist() == [1, 1] and [part.tolist() for part in found.pairs] == [[], []]
+    for own in (found.take(np.array([1, 0])), found.part(np.array([1, 0])).all, found.all[[1, 0]]):
+        assert own.values.tolist() == [3, 0, 0, 1, 3] and own.offsets.tolist() == [0, 2, 5]
+        assert own.passages.contexts.tolist() == ["c", "a b"]
+        assert own.passages.answers.tolist() == [(), ("a b", "b")]
+    for wrong in (pa.array([rows[0], None], kind), pa.array([[1], [2]])):
+        with pytest.raises(DataError, match="column answers of the clean table has no targets"):
+            targets.of_table(table.set_column(1, "answers", wrong), Spans(9))
