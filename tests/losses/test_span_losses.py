@@ -86,7 +86,7 @@ def test_the_divergence_is_that_of_torch() -> None:
 
 def test_a_unit_that_the_teacher_did_not_read_has_no_chance() -> None:
     """Negative control: with its logits of 0, such a unit would get a share of the teacher's probability."""
-    student, teacher = draw(5), draw(6).detach()
+    student, teacher = draw(5), draw(6).detach() - 200  # 0 would be by far the highest
     teacher[[2, 9]] = 0
     found = TASK.divergence(student, teacher, 1.0, None, BOUNDS).total
     expected = torch.zeros(())
@@ -97,3 +97,26 @@ def test_a_unit_that_the_teacher_did_not_read_has_no_chance() -> None:
     torch.testing.assert_close(found, expected)
     found.backward()
     assert student.grad.isfinite().all()
+
+
+@pytest.mark.gpu
+def test_cuda_gives_the_losses_of_the_processor_without_waiting() -> None:
+    """The same bits each time, too."""
+    found: list[list[torch.Tensor]] = []
+    for device in ("cpu", "cuda", "cuda"):
+        student, teacher, own, bounds = (
+            part.detach().to(device) for part in (draw(7), draw(8), marks(), BOUNDS)
+        )
+        student.requires_grad_()
+        if device == "cuda":
+            torch.cuda.synchronize()
+            torch.cuda.set_sync_debug_mode("error")
+        hard = TASK.supervised(student, own, 0.0, None, None, bounds).total
+        soft = TASK.divergence(student, teacher, 2.0, None, bounds).total
+        (hard + soft).backward()
+        torch.cuda.set_sync_debug_mode("default")
+        assert student.grad is not None
+        found.append([part.detach().cpu() for part in (hard, soft, student.grad)])
+    for cpu, once, again in zip(*found, strict=True):
+        torch.testing.assert_close(once, cpu)
+        assert torch.equal(once, again)

@@ -54,12 +54,9 @@ class SpanLosses:
         """
         assert bounds is not None, "rows have units"
         marks = torch.stack([targets & Spans.STARTS, targets & Spans.ENDS], dim=1).bool()  # (units, 2)
-        found = log_softmax(logits, bounds).masked_fill(~marks, -torch.inf)
-        highest = _reduced(found.detach(), "max", bounds)  # (rows, 2)
-        known = highest.isfinite()
-        highest = torch.where(known, highest, 0)
-        total = _reduced((found - highest.index_select(0, _owners(bounds, len(logits)))).exp(), "sum", bounds)
-        losses = -(torch.where(known, total, 1).log() + highest) * known.all(1, keepdim=True)  # (rows, 2)
+        values = logits.float()
+        right, known = _log_sum(values.masked_fill(~marks, -torch.inf), bounds)  # (rows, 2)
+        losses = (_log_sum(values, bounds)[0] - right) * known.all(1, keepdim=True)
         return _summed(losses, of_rows, bounds)
 
     def divergence(
@@ -77,23 +74,28 @@ class SpanLosses:
         """
         assert bounds is not None, "rows have units"
         read = teacher.any(dim=1, keepdim=True).index_fill(0, bounds[:-1], True)  # (units, 1)
-        own = log_softmax(student / temperature, bounds)
-        taught = log_softmax((teacher.float() / temperature).masked_fill(~read, NEVER), bounds)
-        each = torch.where(read, taught.exp() * (taught - own), 0)  # (units, 2)
-        return _summed(_reduced(each, "sum", bounds), of_rows, bounds)
+        own, taught = student.float() / temperature, teacher.float() / temperature
+        whole, _ = _log_sum(taught.masked_fill(~read, -torch.inf), bounds)  # (rows, 2)
+        log_p = (taught - _of_units(whole, bounds, len(own))).masked_fill(~read, 0)
+        highest = _reduced(own.detach(), "max", bounds)  # (rows, 2)
+        shifted = own - _of_units(highest, bounds, len(own))
+        each = torch.where(read, log_p.exp() * (log_p - shifted), 0)  # (units, 2)
+        losses = _reduced(each, "sum", bounds) + _log_sum(own, bounds)[0] - highest
+        return _summed(losses, of_rows, bounds)
 
 
-NEVER = -1e9  # a logit whose probability is 0
+def _log_sum(values: torch.Tensor, bounds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the logarithm of the sum of exponentials over the units of each row, and whether it is finite.
 
-
-def log_softmax(logits: torch.Tensor, bounds: torch.Tensor) -> torch.Tensor:
-    """Return the log softmax over the units of each row, (units, 2), in fp32.
-
-    `bounds` (rows + 1,) int64 has the first unit of each row, and the end; each row has a unit.
+    Both are (rows, 2); the logarithm is 0 where it is not. `bounds` (rows + 1,) int64 has the first unit of
+    each row, and the end; each row has a unit. Gradients reach units only through sums over rows, whose
+    backward pass adds nothing up: that of `index_select` would, on CUDA in an order that varies.
     """
-    owners, values = _owners(bounds, len(logits)), logits.float()
-    shifted = values - _reduced(values.detach(), "max", bounds).index_select(0, owners)
-    return shifted - _reduced(shifted.exp(), "sum", bounds).log().index_select(0, owners)
+    highest = _reduced(values.detach(), "max", bounds)
+    known = highest.isfinite()
+    highest = torch.where(known, highest, 0)
+    total = _reduced((values - _of_units(highest, bounds, len(values))).exp(), "sum", bounds)
+    return torch.where(known, total, 1).log() + highest, known
 
 
 def _reduced(values: torch.Tensor, how: str, bounds: torch.Tensor) -> torch.Tensor:
@@ -101,9 +103,10 @@ def _reduced(values: torch.Tensor, how: str, bounds: torch.Tensor) -> torch.Tens
     return torch.segment_reduce(values, how, offsets=bounds, axis=0, unsafe=True)
 
 
-def _owners(bounds: torch.Tensor, units: int) -> torch.Tensor:
-    """Return the row of each unit, (units,), without waiting for the device."""
-    return torch.searchsorted(bounds, torch.arange(units, device=bounds.device), right=True) - 1
+def _of_units(rows: torch.Tensor, bounds: torch.Tensor, units: int) -> torch.Tensor:
+    """Return the values of each unit's row, (rows, 2) -> (units, 2), without waiting for the device."""
+    owners = torch.searchsorted(bounds, torch.arange(units, device=bounds.device), right=True) - 1
+    return rows.index_select(0, owners)
 
 
 def _summed(losses: torch.Tensor, of_units: torch.Tensor | None, bounds: torch.Tensor) -> Sum:
