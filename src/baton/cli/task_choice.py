@@ -31,6 +31,7 @@ METRICS = {
     "spans": ("f1", "f1"),
 }
 CRF: dict[str, Any] = {"kind": "crf", "c1": [0.01, 0.1], "c2": [0.01, 0.1], "iterations": 200}
+WINDOW: dict[str, Any] = {"kind": "sliding_window", "lengths": [1, 2, 3, 4]}
 MEAN: dict[str, Any] = {"kind": "mean"}
 RIDGE: dict[str, Any] = {
     "kind": "tfidf",
@@ -162,7 +163,7 @@ def _fit_spans(content: Any) -> None:
     preprocess = content["preprocess"]
     preprocess["checks"]["small_class"] = "keep"
     preprocess["group_column"] = preprocess["group_column"] or preprocess["text_pair_column"]
-    content["evaluate"]["baselines"] = [_flow({"kind": "majority"})]
+    content["evaluate"]["baselines"] = [_flow(one) for one in ({"kind": "majority"}, WINDOW)]
 
 
 def _flow(values: Mapping[str, Any]) -> CommentedMap:
