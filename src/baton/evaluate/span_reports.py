@@ -51,6 +51,7 @@ class SpanReports:
         bounded="the bootstrap's",
         remark=span_tables.REMARK,
     )
+    fewest: ClassVar[int] = 1
     explains: ClassVar[bool] = False
     p: ClassVar[str] = "f1_p"
     counting: ClassVar[str] = "exact_match"
