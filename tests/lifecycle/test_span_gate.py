@@ -160,8 +160,8 @@ def test_a_file_of_squad_is_a_sample_of_new_rows(tmp_path: Path, answered: bool)
                 asked.pop("answers")
                 asked.pop("is_impossible")
     path.write_text(json.dumps(content))
-    settings = params.read(RECIPES / "spans-squad.yaml").preprocess
-    found = unlabelled.read(path, settings)
+    given = params.read(RECIPES / "spans-squad.yaml")
+    found = unlabelled.read(path, given.preprocess, given.task)
     assert found.pairs is not None and len(found.pairs) == 40
     first = content["data"][0]["paragraphs"][0]
     assert found.pairs[0] == (first["qas"][0]["question"], first["context"])
