@@ -165,4 +165,4 @@ def test_a_file_of_squad_is_a_sample_of_new_rows(tmp_path: Path, answered: bool)
     assert found.pairs is not None and len(found.pairs) == 40
     first = content["data"][0]["paragraphs"][0]
     assert found.pairs[0] == (first["qas"][0]["question"], first["context"])
-    assert found.input(0) == [*found.pairs[0]] and found.labels is None
+    assert next(found.inputs([0])) == [*found.pairs[0]] and found.labels is None
