@@ -132,8 +132,8 @@ def test_the_gate_scores_and_drift_compares_both_texts(
 
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
     project.edit(lambda raw: (longer(raw), many(raw)))
-    check_kills(project, "finetune", "teacher", kills=3)
+    check_kills(project, "finetune", "teacher", kills=5, steps=5)
 
 
 def many(raw: dict[str, Any]) -> None:
-    raw["finetune"]["epochs"] = 12
+    raw["finetune"]["epochs"] = 20

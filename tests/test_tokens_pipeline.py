@@ -5,22 +5,26 @@ Goods and places are tagged in texts of the vocabulary of `tests.tiny`.
 
 import itertools
 import json
+import re
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from seqeval.metrics import f1_score
 
-from baton import storage
+from baton import params, storage
 from baton.contracts import predictions
 from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Tokens
+from baton.lifecycle import registry
 from baton.tasks import token_decoding
 from tests import tiny, tiny_tokens
 from tests.test_interrupted import check_kills, longer
-from tests.test_pipeline import ROOT, STAGES, TIMED, Project, copy_code, small
+from tests.test_pipeline import BATON, ROOT, STAGES, TIMED, Project, copy_code, small
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 TASK = Tokens(("goods", "place"), "space")
@@ -51,6 +55,7 @@ def quick(raw: dict[str, Any]) -> None:
     raw["finetune"]["learning_rate"] = 5e-3
     raw["finetune"]["epochs"] = 3
     raw["runtime"]["precision"] = "fp32"  # as served
+    raw["promotion"] |= {"first_minimum": 0.0, "class_floor": None, "permanent_floor": None}
 
 
 def predicted(project: Project, name: str, split: str = "test") -> Ragged:
@@ -120,13 +125,44 @@ def test_the_logged_model_answers_with_the_entities_of_the_predictions(
     assert served.predict([" "])["entities"].tolist() == ["[]"]
 
 
+@pytest.mark.usefixtures("quiet_mlflow")
+def test_the_gate_judges_entities_and_drift_reads_new_files(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first champion; then texts without tags, as columns and as lists of tokens."""
+    monkeypatch.chdir(project.folder)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    import pyarrow.parquet as pq
+
+    assert project.run(*BATON, "register").returncode == 0
+    done = project.run(*BATON, "promote", "--mode", "enabled")
+    assert done.returncode == 0, done.stdout + done.stderr
+    store = f"sqlite:///{project.folder}/mlflow.db"
+    own = registry.Registry(store, params.read().promotion.name)
+    champion = own.alias(registry.CHAMPION)
+    assert champion is not None
+    verdict = json.loads(own.read(champion, "verdict.json") or "{}")
+    expected = storage.read_json(Path("reports/metrics.json"))["student"]["entity_f1"]
+    assert verdict["passed"] and verdict["figures"]["challenger"]["entity_f1"] == pytest.approx(expected)
+
+    train = pq.read_table("data/clean/train.parquet")["text"].to_pylist()
+    Path("old.conll").write_text("\n\n".join("\n".join(text.split()) for text in train))
+    done = project.run(*BATON, "drift", "old.conll")
+    assert re.search(r"^0 rows of .*old\.conll are not in", done.stdout), done.stdout + done.stderr
+    new = [[f"unseen{row}", "wheat", f"word{row}", "strait"] for row in range(60)]
+    pq.write_table(pa.table({"word": new}), "new.parquet")
+    done = project.run(*BATON, "drift", "new.parquet", "--predict")
+    assert re.search(r"^60 rows of .*new\.parquet are not in", done.stdout), done.stdout + done.stderr
+    assert "beyond the limits" in done.stdout and "predicted labels: distance" in done.stdout
+
+
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
     """Teacher, then student and control, which learn from the teacher's words."""
     project.edit(lambda raw: (longer(raw), many(raw)))
     check_kills(project, "finetune", "teacher", kills=5, steps=5, log_every=3)
-    check_kills(project, "distill", "student", kills=1, steps=5, log_every=3)
+    check_kills(project, "distill", "student", kills=5, steps=5, log_every=3)
 
 
 def many(raw: dict[str, Any]) -> None:
     raw["finetune"]["epochs"] = 12
-    raw["distill"]["epochs"] = 12
+    raw["distill"]["epochs"] = 20

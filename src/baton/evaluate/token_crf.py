@@ -128,9 +128,9 @@ def copies(weights: NDArray[np.float32] | None, rows: int) -> tuple[NDArray[np.i
 def tagged(model: Crf, own: Sequence[str]) -> tuple[NDArray[np.float64], list[int]]:
     """Return the probability of each tag of a text's words, (words, tags), and the most probable tags."""
     found = np.zeros((len(own), model.spec.width))
-    tags = _tags(model, own)
+    tags, known = _tags(model, own), model.tagger.labels()
     for place in range(len(own)):
-        for tag in model.tagger.labels():
+        for tag in known:
             found[place, int(tag)] = model.tagger.marginal(tag, place)
     return found, tags
 
