@@ -174,6 +174,16 @@ def test_an_answer_has_the_columns_that_it_names(example: Example) -> None:
 
 
 @every
+def test_targets_elsewhere_in_a_row_are_other_targets(example: Example) -> None:
+    targets = example.targets.all
+    own = task_figures.identities(example.spec, targets)
+    assert len(own) == ROWS
+    if example.spec.outputs == "unit":
+        moved = replace(targets, values=np.roll(targets.values, 1))
+        assert sum(a != b for a, b in zip(own, task_figures.identities(example.spec, moved), strict=True)) > 2
+
+
+@every
 def test_parts_of_a_loss_add_up_and_its_count_is_that_of_the_targets(example: Example) -> None:
     """Parts are some targets, or whole rows if a row's targets are read together."""
     task, bounds = task_losses.of(example.spec), example.bounds

@@ -93,6 +93,12 @@ class SpanFigures:
         """Return the true answers to each question, as a JSON list."""
         return [_listed(true) for true in targets.passages.answers]
 
+    def identities(self, targets: Questions) -> list[str]:
+        """Return all true answers to each question and the marks of its units, as JSON."""
+        marks = np.split(targets.values, targets.offsets[1:-1])
+        both = zip(targets.passages.answers, marks, strict=True)
+        return [json.dumps([true, own.tolist()], ensure_ascii=False) for true, own in both]
+
     def answer(self, logits: Ragged, fitted: Fitted, index: Any, texts: Sequence[str] = ()) -> pd.DataFrame:
         """Return the columns of `span_answers.frame`; `texts` are the contexts."""
         return span_answers.frame(self.answers(logits, fitted, texts), index)

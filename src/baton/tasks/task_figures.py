@@ -131,11 +131,17 @@ def decides(spec: TaskSpec) -> bool:
 
 
 def identities(spec: TaskSpec, targets: Any) -> list[str]:
-    """Return what tells each row's targets from all others: `TaskFigures.texts`, and the places of entities.
+    """Return what tells each row's targets from all others: `TaskFigures.texts`, or with the places of units.
 
     A row whose targets have another identity is another row.
     """
-    return TokenFigures(spec).identities(targets) if isinstance(spec, Tokens) else of(spec).texts(targets)
+    match spec:
+        case Tokens():
+            return TokenFigures(spec).identities(targets)
+        case Spans():
+            return SpanFigures(spec).identities(targets)
+        case _:
+            return of(spec).texts(targets)
 
 
 def aligned(spec: TaskSpec, answers: pd.DataFrame, inputs: Iterable[Any], targets: Any) -> pd.DataFrame:
