@@ -19,7 +19,16 @@ pytestmark = pytest.mark.usefixtures("quiet_mlflow")
 COMMON = {"__init__.py", "errors.py", "storage.py"} | {
     *(
         f"contracts/{name}.py"
-        for name in ("__init__", "fitted_values", "input_spec", "ragged", "saved_weights", "task_spec")
+        for name in (
+            "__init__",
+            "fitted_values",
+            "input_spec",
+            "questions",
+            "ragged",
+            "saved_weights",
+            "task_spec",
+            "text_pairs",
+        )
     ),
     *(f"texts/{name}.py" for name in ("__init__", "words")),
     *(
@@ -34,6 +43,10 @@ COMMON = {"__init__.py", "errors.py", "storage.py"} | {
             "number_figures",
             "number_metrics",
             "sequence_figures",
+            "span_answers",
+            "span_decoding",
+            "span_figures",
+            "squad_scores",
             "task_figures",
             "temperature",
             "text_scores",
@@ -84,7 +97,7 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith("baton_"
 @pytest.mark.parametrize(
     ("main", "modules"),
     [
-        ("serve/pyfunc.py", TEXT),
+        ("serve/pyfunc.py", TEXT | {"texts/unit_places.py"}),
         ("serve/pyfunc_image.py", IMAGES),
         ("serve/pyfunc_sequence.py", SEQUENCES),
         ("serve/pyfunc_audio.py", AUDIO),
