@@ -120,11 +120,24 @@ def test_only_the_named_members_are_written(make: Callable[..., Path], target: P
     ],
 )
 def test_patterns_and_folders(
-    make: Callable[..., Path], target: Path, patterns: list[str], names: list[str]
+    make: Callable[..., Path],
+    target: Path,
+    patterns: list[str],
+    names: list[str],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     archive = make({**CONTENT, LINK: b"/etc/passwd"})
     assert archives.extract_matching(archive, patterns, target) == names
+    said = capsys.readouterr().out
+    assert ("toy/link (a symbolic link)" in said) == (patterns == ["."]), (
+        "what matches is not lost in silence"
+    )
     assert contents(target) == {name: CONTENT[name] for name in names}
+
+
+def test_a_name_with_brackets_is_itself(make: Callable[..., Path], target: Path) -> None:
+    archive = make({"toy/a[1].pth": b"weights", "toy/a1.pth": b"others"})
+    assert archives.extract_matching(archive, ["toy/a[1].pth"], target) == ["toy/a1.pth", "toy/a[1].pth"]
 
 
 def test_a_missing_member_is_named_with_those_alike(make: Callable[..., Path], target: Path) -> None:
@@ -218,6 +231,17 @@ def test_a_changed_archive_whose_digest_was_pinned_is_named(tmp_path: Path, targ
     assert "damaged or truncated" in message(
         lambda: archives.extract_matching(tmp_path / "archive", ["."], target)
     )
+
+
+def test_a_zip_whose_directory_points_before_it_is_named(tmp_path: Path, target: Path) -> None:
+    body = bytearray(zipped(CONTENT))
+    end = body.rindex(b"PK\x05\x06")
+    body[end + 12 : end + 16] = (len(body) - 1).to_bytes(4, "little")  # the directory's size
+    (tmp_path / "archive").write_bytes(body)
+    assert "damaged or truncated" in message(
+        lambda: archives.extract_matching(tmp_path / "archive", ["."], target)
+    )
+    assert not archives.complete(tmp_path / "archive")
 
 
 def test_a_package_without_data_is_named(tmp_path: Path, target: Path) -> None:

@@ -160,6 +160,18 @@ def test_a_local_folder_is_copied_without_what_systems_leave(workplace: Path) ->
     assert files == ["manifest.json", "train/ham/2.txt", "train/spam/1.txt"]
 
 
+def test_linked_folders_are_read_and_a_circle_is_named(workplace: Path) -> None:
+    for path in (Path("elsewhere/1.txt"), Path("inbox/mails/ham/2.txt")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    Path("inbox/mails/spam").symlink_to(Path("elsewhere").absolute())
+    fetching.fetch_source(local(train="inbox/mails"), Path("data/raw"))
+    assert sorted(path.name for path in Path("data/raw/train").rglob("*.txt")) == ["1.txt", "2.txt"]
+    Path("elsewhere/again").symlink_to(Path("inbox/mails").absolute())
+    with pytest.raises(SourceError, match=r"(?s)again contains itself.*next: +remove the link"):
+        fetching.fetch_source(local(train="inbox/mails"), Path("data/raw"))
+
+
 def test_a_local_folder_without_files_is_named(workplace: Path) -> None:
     Path("inbox/mails/.git").mkdir(parents=True)
     with pytest.raises(SourceError, match=r"(?s)inbox/mails has no files.*next:"):

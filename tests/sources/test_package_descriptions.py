@@ -160,6 +160,20 @@ def test_a_point_release_is_named_with_its_digests(digests: dict[str, str], tmp_
     assert not Path("data/raw").exists()
 
 
+def test_the_archive_with_the_pinned_files_is_found_among_several(
+    digests: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_release(tmp_path / "newer", "toy", "12.2", INDEXES | {"Packages": PACKAGES.encode() * 2})
+    configure_apt(
+        tmp_path / "both",
+        monkeypatch,
+        "\n".join(
+            f"deb [trusted=yes arch=amd64] file:{tmp_path}/{name} toy main" for name in ("newer", "mirror")
+        ),
+    )
+    assert fetched(source(packages_only(digests), "packages"))
+
+
 def test_an_unknown_digest_is_refused_with_the_current_one(digests: dict[str, str]) -> None:
     unknown = dict.fromkeys(digests, "")
     with pytest.raises(

@@ -214,13 +214,23 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(
         (pickled({"epoch": 3, "state": {}}), "is not a model's state"),
         (pickled([1]), "is not a model's state"),
         (pickled({"a": torch.zeros(2, 3)}), r"a \(2, 3\) for conv_stem.weight \(32, 3, 3, 3\)"),
-        (pickled({"a": torch.zeros(32, 3, 3, 3)}), "1 tensors"),
+        (pickled({"a.weight": torch.zeros(32, 3, 3, 3)}), "1 tensors"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(
     build_wheel: Callable[..., str], workplace: Path, content: bytes, message: str
 ) -> None:
     assert re.search(message, refused(packaged(build_wheel, content)))
+
+
+def test_two_tensors_of_one_shape_in_another_order_are_refused(
+    build_wheel: Callable[..., str], workplace: Path
+) -> None:
+    state = list(original_lite0.drawn(0).state_dict().items())
+    at = next(place for place, (name, _) in enumerate(state) if name.endswith("running_mean"))
+    state[at], state[at + 1] = state[at + 1], state[at]
+    message = refused(packaged(build_wheel, pickled(dict(state))))
+    assert re.search(r"running_var \(32,\) for bn1.running_mean \(32,\)", message)
 
 
 def test_safetensors_have_no_order(build_wheel: Callable[..., str], workplace: Path) -> None:

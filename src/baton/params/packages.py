@@ -17,14 +17,18 @@ def _some(names: tuple[str, ...]) -> tuple[str, ...]:
 Members = Annotated[tuple[RelativePath, ...], BeforeValidator(as_tuple), AfterValidator(_some)]
 
 
+PackageName = Annotated[str, Field(pattern=r"^[@0-9A-Za-z][0-9A-Za-z./+_-]*$")]
+PackageVersion = Annotated[str, Field(pattern=r"^[0-9][0-9A-Za-z.+~:!_-]*$")]
+
+
 class Archive(Section):
     """A file of a registry, pinned by sha256.
 
     `archive` names the member that is itself an archive and holds the files; null: the package holds them.
     """
 
-    package: Annotated[str, Field(pattern=r"^[@0-9A-Za-z][0-9A-Za-z./+_-]*$")]
-    version: Annotated[str, Field(pattern=r"^[0-9][0-9A-Za-z.+~:!_-]*$")]
+    package: PackageName
+    version: PackageVersion
     sha256: Sha256
     archive: RelativePath | None
 

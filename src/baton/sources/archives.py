@@ -9,12 +9,16 @@ import errno
 import fnmatch
 import lzma
 import shutil
+import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from rich.markup import escape
+
+from baton import console
 from baton.errors import SourceError, one_line
 from baton.sources import archive_members
 from baton.sources.archive_members import Member, hostile
@@ -29,6 +33,9 @@ DAMAGED = (
     EOFError,
     NotImplementedError,
     RuntimeError,
+    struct.error,
+    OverflowError,
+    UnicodeDecodeError,
 )
 
 
@@ -75,23 +82,31 @@ def extract_matching(archive: Path, patterns: Sequence[str], target: Path) -> li
         target: an existing folder.
 
     Returns:
-        The names that were written, sorted. Links and other members that are not files are left out.
+        The names that were written, sorted. Links and other members that are not files are left out, and
+        said.
 
     Raises:
         SourceError: as for `extract`; also if nothing matches a pattern.
     """
     unmatched, taken, others = set(patterns), [], []
+    left_out: list[str] = []
     with _explained(archive):
         for member in _members(archive):
             hits = {pattern for pattern in patterns if matches(member.name, pattern)}
             if member.fault or not hits:
                 others.append(member.name)
+                if hits and member.fault != archive_members.FOLDER:
+                    left_out.append(f"{one_line(member.name)} ({member.fault})")
                 continue
             _write(member, inside(target, member.name))
             unmatched -= hits
             taken.append(member.name)
     for pattern in sorted(unmatched):
         raise _missing(pattern, others + taken)
+    if left_out:
+        more = f" and {len(left_out) - SHOWN:,} more" if len(left_out) > SHOWN else ""
+        shown = f"{', '.join(sorted(left_out)[:SHOWN])}{more}"
+        console.say(escape(f"note: {archive.name}: members that are not files are left out: {shown}"))
     return sorted(taken)
 
 
@@ -103,7 +118,7 @@ def complete(archive: Path) -> bool:
     except DAMAGED:
         return False
     except OSError as error:
-        if error.errno is not None:
+        if error.errno not in {None, errno.EINVAL}:
             raise
         return False
     except SourceError:  # complete, but not to be trusted
@@ -131,7 +146,9 @@ def inside(target: Path, name: str) -> Path:
 def matches(name: str, pattern: str) -> bool:
     """Return whether a member is named by a pattern, or is in a folder that is."""
     parts, wanted = PurePosixPath(name).parts, PurePosixPath(pattern).parts
-    return len(parts) >= len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
+    return len(parts) >= len(wanted) and all(
+        part == each or fnmatch.fnmatchcase(part, each) for part, each in zip(parts, wanted, strict=False)
+    )
 
 
 def _write(member: Member, path: Path) -> None:
@@ -182,10 +199,11 @@ def _explained(archive: Path) -> Iterator[None]:
     except DAMAGED as error:
         raise _damaged(archive, error) from None
     except OSError as error:  # damaged gzip and zstandard; what the disk refuses has a number
+        # A damaged zip may point before its beginning (EINVAL).
         if error.errno == errno.ENAMETOOLONG:
             problem = "the archive has a member that cannot be a file's name"
             raise hostile(problem, "a name that is too long", "names of at most 255 bytes") from None
-        if error.errno is not None:
+        if error.errno not in {None, errno.EINVAL}:
             raise
         raise _damaged(archive, error) from None
 

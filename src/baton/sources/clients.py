@@ -27,6 +27,7 @@ PIP_OPTIONS = (
     "--progress-bar=off",
     "--disable-pip-version-check",
 )
+NPM_OPTIONS = ("--ignore-scripts", "--loglevel=error", "--cache=.npm", "--pack-destination=.")
 PIP_PASSING = (
     "Retrying (",
     "timed out",
@@ -116,7 +117,7 @@ def _client(package: params.Package) -> Client:
             requirement = f"{package.package}@{package.version}"
             return Client(
                 "npm",
-                ("npm", "pack", requirement, "--ignore-scripts", "--loglevel=error", "--cache=.npm"),
+                ("npm", "pack", requirement, *NPM_OPTIONS),
                 "*.tgz",
                 NPM_PASSING,
                 requirement,

@@ -66,15 +66,26 @@ def missing(path: Path, key: str, expected: str) -> SourceError:
     return SourceError(f"{path} does not exist", got=got, expected=expected, hint=hint)
 
 
-def files_of(folder: Path, left_out: Counter[str] | None = None) -> Iterator[Path]:
+def files_of(
+    folder: Path, left_out: Counter[str] | None = None, above: tuple[Path, ...] = ()
+) -> Iterator[Path]:
     """Yield every file below a folder except system files, which `left_out` counts by kind.
 
+    Links to folders are followed; `above` holds the folders that are being read.
+
     Raises:
-        SourceError: a folder cannot be read.
+        SourceError: a folder cannot be read, or a link leads to a folder above it.
     """
+    own = folder.resolve()
+    if own in above:
+        hint = f"remove the link, or move it out of {INBOX}/"
+        got = f"a link to {os.path.relpath(own)}"
+        raise SourceError(
+            f"{one_line(str(folder))} contains itself", got=got, expected="folders of files", hint=hint
+        )
     for path in entries(folder, Counter() if left_out is None else left_out):
-        if path.is_dir() and not path.is_symlink():
-            yield from files_of(path, left_out)
+        if path.is_dir():
+            yield from files_of(path, left_out, (*above, own))
         else:
             yield path
 
@@ -96,7 +107,7 @@ def entries(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
             hint=hint,
         ) from None
     for path in entries:
-        inside = path.is_dir() and not path.is_symlink()
+        inside = path.is_dir()
         if kind := system_files.kind(path.name, folder=inside):
             left_out[kind] += sum(len(files) for _, _, files in os.walk(path)) if inside else 1
         else:

@@ -82,16 +82,18 @@ def _renamed(
     except REFUSALS:  # explained where the model without weights is made
         return dict(tensors)
     pairs = list(zip(tensors.items(), wanted.items(), strict=False))
+    # The last part of a name says what a tensor is (weight, bias, running_mean): those of a normalisation
+    # layer have one shape.
     wrong = [
         f"{name} {tuple(value.shape)} for {own} {tuple(shape.shape)}"
         for (name, value), (own, shape) in pairs
-        if value.shape != shape.shape
+        if value.shape != shape.shape or name.rpartition(".")[2] != own.rpartition(".")[2]
     ]
     if wrong or len(tensors) != len(wanted):
         raise SourceError(
             f"base.weights: {file} does not fit the architecture by position",
             got=wrong[0] if wrong else f"{len(tensors)} tensors",
-            expected=f"the shapes of the {len(wanted)} tensors of {architecture}, in its order",
+            expected=f"the {len(wanted)} tensors of {architecture}, in its order and of its shapes",
             hint="fix base.architecture and base.arguments, or use weights that fit them",
         )
     return {own: value for (_, value), (own, _) in pairs}
