@@ -91,6 +91,10 @@ def photographs(project: Path, recipe: dict[str, Any], count: int, size: int) ->
     made = copy.deepcopy(recipe)
     made["source"] = {
         "kind": "folder",
+        "content": "images",
+        "package": None,
+        "only": ("*",),
+        "label": "folder",
         "folders": {"train": "inbox/images"},
         "licence": "BSD-3-Clause (scikit-learn)",
     }

@@ -96,7 +96,15 @@ def settings() -> Callable[..., params.TextPreprocess]:
     def build(checks: dict[str, str] | None = None, **changes: Any) -> params.TextPreprocess:
         values: dict[str, Any] = {
             "kind": "text",
-            "format": {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None},
+            "format": {
+                "kind": "delimited",
+                "encoding": "auto",
+                "escape": None,
+                "delimiter": ",",
+                "quote": '"',
+                "skip_lines": 0,
+                "columns": None,
+            },
             "text_column": "text",
             "text_pair_column": None,
             "keep_columns": [],
@@ -137,6 +145,7 @@ def image_settings() -> Callable[..., params.ImagePreprocess]:
             "seed": 0,
             "max_dropped": {"rows": 1.0, "rows_of_class": 1.0},
             "max_pixels": 1_000_000,
+            "significant_bits": "auto",
         }
         return params.ImagePreprocess.model_validate(
             values | changes | {"checks": KEEP_IMAGES | (checks or {})}, strict=False

@@ -140,21 +140,115 @@ def test_auto_freezes_the_kind_and_leaves_the_rest(project: Path) -> None:
     assert params.read(project / "params.yaml").task.kind == "classes"
 
 
+def shown(result: Result) -> str:
+    return " ".join(result.output.split())
+
+
+def differing(project: Path) -> tuple[list[str], list[str]]:
+    """Return the lines that only the recipe has, and those that only params.yaml has."""
+    given = (project / "recipes/own.yaml").read_text().splitlines()
+    written = (project / "params.yaml").read_text().splitlines()
+    return [line for line in given if line not in written], [line for line in written if line not in given]
+
+
 def test_auto_sets_what_only_fits_another_kind(project: Path) -> None:
     result = auto(project, "csv", [(f"text {n}", ["a|b", "b", "c|a", "b|c"][n % 4]) for n in range(60)])
     assert result.exit_code == 0, result.output
     active = params.read(project / "params.yaml")
     assert active.task == params.LabelsTask(kind="labels", separator="|")
     assert (active.finetune.metric, active.distill.metric, active.promotion.metric) == ("micro_f1",) * 3
+    _, new = differing(project)
+    assert new == [
+        "task: {kind: labels, separator: '|'}",
+        *["  metric: micro_f1"] * 3,
+    ]  # the baselines of classes are those of labels, so they stay as they are
+    for line in (
+        "write `task: {kind: classes}` if each cell is one name, into recipes/own.yaml",
+        "finetune.metric: accuracy -> micro_f1",
+        "distill.metric: accuracy -> micro_f1",
+        "promotion.metric: accuracy -> micro_f1",
+    ):
+        assert line in shown(result)
 
 
-def test_auto_sets_what_numbers_need(project: Path) -> None:
+RIDGE = "- {kind: tfidf, model: ridge, min_df: 2, max_ngram: 1, stop_words: english, C: [0.1, 0.3, 1, 3, 10]}"
+
+
+def test_auto_sets_what_numbers_need_and_says_so(project: Path) -> None:
     result = auto(project, "csv", [(f"text {n}", f"{n / 7:.3f}") for n in range(60)])
     assert result.exit_code == 0, result.output
-    assert "task: numbers, since 'label' has 51 different decimal numbers" in " ".join(result.output.split())
+    assert "task: numbers, since 'label' has 60 different decimal numbers in 60 rows" in shown(result)
     active = params.read(project / "params.yaml")
     assert (active.task.kind, active.finetune.metric, active.promotion.metric) == ("numbers", "mae", "r2")
     assert [baseline.kind for baseline in active.evaluate.baselines] == ["mean", "tfidf"]
+    old, new = differing(project)
+    for line in new:
+        assert "#" not in line, "the comment was about another value"
+    lines = {line.strip() for line in new}
+    assert lines == {
+        "task: {kind: numbers, loss: smooth_l1, coverage: 0.9}",
+        "small_class: keep",
+        "metric: mae",
+        "metric: r2",
+        "probe: null",
+        "temperature: 1.0",
+        "- {kind: mean}",
+        RIDGE,
+        "class_floor: null",
+    }
+    assert not [line for line in old if line.strip().startswith("#")]  # comments of their own stay
+    for line in (
+        "evaluate.baselines: [majority, tfidf svm, tfidf logistic] -> [mean, tfidf ridge]",
+        "distill.temperature: 2.0 -> 1.0",
+        "promotion.class_floor: set -> null",
+        "preprocess.checks.small_class: fail -> keep",
+    ):
+        assert line in shown(result)
+    assert baton("use", "quick").exit_code == 0, "baton wrote params.yaml: nothing of the user's is lost"
+
+
+def test_auto_keeps_baselines_that_fit(project: Path) -> None:
+    content = (project / "recipes/csv.yaml").read_text()
+    features = "{kind: features, model: knn, neighbours: 5, C: [1.0]}"
+    own = f"  baselines:\n    - {{kind: majority}} # mine\n    - {features}\n"
+    changed = re.sub(r"  baselines:\n(    - .*\n)+", own, content)
+    assert changed != content
+    (project / "recipes/csv.yaml").write_text(changed)
+    spans = '"[{""start"": 0, ""end"": 4, ""label"": ""X""}]"'
+    result = auto(project, "csv", [(f"text {n}", spans) for n in range(60)])
+    assert result.exit_code == 0, result.output
+    assert [one.kind for one in params.read(project / "params.yaml").evaluate.baselines] == ["majority"]
+    assert "    - {kind: majority} # mine" in (project / "params.yaml").read_text().splitlines()
+
+
+def test_auto_asks_if_two_kinds_fit(project: Path) -> None:
+    before = (project / "params.yaml").read_bytes()
+    result = auto(project, "csv", [(f"text {n}", str(n)) for n in range(60)])
+    assert result.exit_code == 1
+    for line in (
+        "write into recipes/own.yaml",
+        "- `task: {kind: numbers, loss: smooth_l1, coverage: 0.9}` if they measure or count something",
+        "- `task: {kind: classes}` if each is a name",
+    ):
+        assert line in shown(result)
+    assert (project / "params.yaml").read_bytes() == before
+
+
+def test_errors_of_auto_name_the_users_files(project: Path) -> None:
+    result = auto(project, "csv", [])
+    assert "inbox/data.csv has no rows" in shown(result)
+    content = (project / "recipes/own.yaml").read_text().replace("  epochs: ", "  epochs: two #", 1)
+    assert "epochs: two #" in content
+    (project / "recipes/own.yaml").write_text(content)
+    (project / "inbox/data.csv").write_text("text,label\n" + "one,a\ntwo,b\n" * 30)
+    assert "recipes/own.yaml: 1 problem - finetune.epochs" in shown(baton("use", "own"))
+
+
+def test_auto_needs_no_data_if_the_source_leaves_one_kind(project: Path) -> None:
+    result = auto(project, "digits-vit", [])
+    assert result.exit_code == 0, result.output
+    assert "task: classes, since source.kind digits is for no other kind of task" in shown(result)
+    assert differing(project)[1] == ["task: {kind: classes}"]
 
 
 def test_auto_sets_what_answers_need(project: Path) -> None:
@@ -168,7 +262,7 @@ def test_auto_sets_what_answers_need(project: Path) -> None:
         writer.writerows((f"what {n}?", f"a context {n}", "[]" if n % 2 else answer) for n in range(60))
     result = baton("use", "own", "--force")
     assert result.exit_code == 0, result.output
-    assert "task: spans, since 30 of 60 cells of 'label' hold text and answer_start" in result.output
+    assert "task: spans, since 30 of 60 cells of 'label' hold text and answer_start" in shown(result)
     active = params.read(project / "params.yaml")
     assert (active.finetune.metric, active.promotion.metric) == ("f1", "f1")
     assert active.preprocess.group_column == "context" and active.finetune.probe is None

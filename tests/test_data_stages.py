@@ -23,7 +23,15 @@ BASE = {
 ROWS = "".join(f"{label} text {number},{label}\n" for label in ("pos", "neg") for number in range(20))
 TEST = "x,pos\ny,neg\n"
 HEADER = "text,label\n"
-CSV = {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None}
+CSV = {
+    "kind": "delimited",
+    "encoding": "auto",
+    "escape": None,
+    "delimiter": ",",
+    "quote": '"',
+    "skip_lines": 0,
+    "columns": None,
+}
 
 
 @pytest.fixture

@@ -69,6 +69,7 @@ def small(raw: dict[str, Any]) -> None:
     small_image_run(raw)
     raw["source"] = {
         "kind": "table",
+        "content": "images",
         "files": {"train": "inbox/images.csv"},
         "format": CSV,
         "folder": "inbox/images",

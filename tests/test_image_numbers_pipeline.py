@@ -58,6 +58,7 @@ def small(raw: dict[str, Any]) -> None:
     small_image_run(raw)
     raw["source"] = {
         "kind": "table",
+        "content": "images",
         "files": {"train": "inbox/images.csv"},
         "format": CSV,
         "folder": "inbox/images",
@@ -70,6 +71,7 @@ def small(raw: dict[str, Any]) -> None:
     raw["evaluate"]["baselines"] = [{"kind": "mean"}, {"kind": "pixels", "side": 8, "C": [0.01, 0.1, 1]}]
     raw["promotion"] |= {"metric": "mae", "class_floor": None}
     raw["distill"]["temperature"] = 1.0
+    raw["preprocess"]["checks"]["small_class"] = "keep"
     for section in ("finetune", "distill"):
         raw[section] |= {"metric": "mae", "label_smoothing": 0.0, "class_weights": "none"}
         assert raw[section]["augmentation"]["mixup"] and raw[section]["augmentation"]["cutmix"]

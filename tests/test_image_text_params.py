@@ -64,7 +64,7 @@ def test_a_drawn_encoder_has_features_only_of_the_other(tmp_path: Path) -> None:
         ),
         (
             lambda raw: raw["source"].update(text_column=None),
-            "source.text_column is null, but preprocess.kind is image_text: say where the texts are",
+            "source.text_column: missing, since preprocess.kind is image_text; add `text_column: COLUMN`",
         ),
         (
             lambda raw: raw["finetune"]["augmentation"].update(mixup=0.2),

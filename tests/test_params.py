@@ -1,7 +1,7 @@
 """params.yaml and the recipes: shipped files are valid; all problems are reported with their YAML paths."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,8 @@ from ruamel.yaml import YAML
 from baton import params
 from baton.contracts.task_spec import Classes, Labels, Numbers, Spans, TaskSpec, Tokens
 from baton.errors import ParamsError
+from baton.params.applicable_keys import KEYS
+from baton.params.fields import Section
 from baton.tasks import task_figures
 
 ROOT = Path(__file__).parent.parent
@@ -408,14 +410,88 @@ def test_flatten() -> None:
     assert not any(isinstance(value, dict | list) and value for value in flat.values())
 
 
-@pytest.mark.parametrize("path", [ROOT / "params.yaml", *RECIPES], ids=lambda path: path.stem)
-def test_a_recipe_writes_out_what_has_a_default(path: Path) -> None:
-    """Some keys of `preprocess` have defaults, so that older params load; shipped files set every key."""
-    raw = params.flatten(params.read_raw(path)["preprocess"])
-    read = params.flatten(params.read(path).preprocess.model_dump())
-    assert {key for key in read if not key.startswith("label_names.")} <= {
-        key.removesuffix(".") for key in raw
+# The only keys that a file may leave out, and why; `needed` of `applicable_keys` says where it may not.
+OPTIONAL = {
+    "Training.batch_size": "either this or tokens",
+    "Training.tokens": "either this or batch_size",
+    "Training.frozen": "needed for images with texts",
+    "Augmentation.masks": "needed for audio",
+    "FeaturesBaseline.encoder": "needed for images with texts",
+    "FolderSource.text": "needed for images with texts",
+    "TableSource.text_column": "needed for images with texts",
+    "PerSplit.val": "no file: it is cut",
+    "PerSplit.test": "no file: it is cut",
+}
+
+
+def sections(own: type[Section] = Section) -> Iterator[type[Section]]:
+    for section in own.__subclasses__():
+        if not section.__pydantic_generic_metadata__["args"]:
+            yield section
+        yield from sections(section)
+
+
+def test_no_key_has_a_hidden_default() -> None:
+    found = {
+        f"{section.__name__}.{name}"
+        for section in sections()
+        for name, field in section.model_fields.items()
+        if not field.is_required()
+        and not any(name in getattr(base, "model_fields", {}) for base in section.__mro__[1:])
     }
+    assert found == set(OPTIONAL)
+    needed = {key.path.rpartition(".")[2] for key in KEYS if key.needed}
+    assert needed == {key.partition(".")[2] for key, why in OPTIONAL.items() if why.startswith("needed")}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "place", "line"),
+    [
+        (
+            "image-text-csv",
+            "finetune.frozen",
+            "finetune.frozen: missing, since preprocess.kind is image_text; add `frozen: []`",
+        ),
+        (
+            "image-text-csv",
+            "source.text_column",
+            "source.text_column: missing, since preprocess.kind is image_text; add",
+        ),
+        (
+            "image-text-stamps",
+            "source.text",
+            "source.text: missing, since preprocess.kind is image_text; add `text: {",
+        ),
+        (
+            "image-text-csv",
+            "evaluate.baselines.3.encoder",
+            "evaluate.baselines.3.encoder: missing, since preprocess.kind",
+        ),
+        (
+            "audio-folder",
+            "distill.augmentation.masks",
+            "distill.augmentation.masks: missing, since preprocess.kind is audio",
+        ),
+        (
+            "csv",
+            "preprocess.max_dropped",
+            "preprocess.max_dropped: missing; add the line `max_dropped: {rows: 0.01,",
+        ),
+        ("csv", "preprocess.format.escape", "preprocess.format.escape: missing; add the line `escape: null`"),
+        ("image-folder", "source.only", "source.only: missing; add the line `only: '*'`"),
+        ("csv", "finetune.epochs", "finetune.epochs: missing\n"),
+    ],
+)
+def test_a_key_that_is_left_out_is_named_with_what_to_add(recipe: str, place: str, line: str) -> None:
+    raw = params.read_raw(ROOT / f"recipes/{recipe}.yaml")
+    node: Any = raw
+    *steps, key = place.split(".")
+    for step in steps:
+        node = node[int(step) if isinstance(node, list) else step]
+    del node[key]
+    with pytest.raises(ParamsError) as caught:
+        params.checked(raw, params.PATH)
+    assert f"1 problem\n  - {line}" in str(caught.value)
 
 
 def test_keys_of_label_names_are_text_whatever_yaml_reads(tmp_path: Path) -> None:

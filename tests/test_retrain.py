@@ -125,7 +125,15 @@ def quick(world: World) -> None:
         world.write(name, rows[:count])
     world.rest = world.read("train")[320:]
     world.write("train", world.read("train")[:320])
-    delimited = {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None}
+    delimited = {
+        "kind": "delimited",
+        "encoding": "auto",
+        "escape": None,
+        "delimiter": ",",
+        "quote": '"',
+        "skip_lines": 0,
+        "columns": None,
+    }
     developer.edit(
         lambda raw: raw["preprocess"].update(format=delimited, limit={"train": None, "test": None})
     )

@@ -25,6 +25,7 @@ def read(labels: list[dict[str, Any]], cells: Any, settings: Any) -> image_rows.
     put("inbox/table.jsonl", "\n".join(records).encode())
     source = params.TableSource(
         kind="table",
+        content="images",
         folder="inbox/pictures",
         files=params.Files(train="inbox/table.jsonl"),
         format=params.JsonLinesFormat(kind="jsonl", encoding="auto"),

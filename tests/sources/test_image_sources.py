@@ -22,7 +22,15 @@ from tests.archive_files import tar_gz
 from tests.image_files import noise, put, saved
 
 RAW = Path("data/raw")
-CSV = {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None}
+CSV = {
+    "kind": "delimited",
+    "encoding": "auto",
+    "escape": None,
+    "delimiter": ",",
+    "quote": '"',
+    "skip_lines": 0,
+    "columns": None,
+}
 
 
 def rows(split: str) -> list[dict[str, Any]]:
@@ -63,11 +71,29 @@ def refused(source: params.Source, part: str) -> str:
 
 
 def of_folders(**files: str) -> params.FolderSource:
-    return params.FolderSource(kind="folder", folders=params.Files(**files), licence="mine")
+    return params.FolderSource(
+        kind="folder",
+        content="images",
+        package=None,
+        only=("*",),
+        label="folder",
+        folders=params.Files(**files),
+        licence="mine",
+    )
+
+
+FOLDER = {
+    "kind": "folder",
+    "content": "images",
+    "package": None,
+    "only": "*",
+    "label": "folder",
+    "licence": "mine",
+}
 
 
 def folder_source(**values: Any) -> params.FolderSource:
-    return params.FolderSource.model_validate({"kind": "folder", "licence": "mine"} | values, strict=False)
+    return params.FolderSource.model_validate(FOLDER | values, strict=False)
 
 
 def test_folders_of_a_package(wheelhouse: Path, workplace: Path) -> None:
@@ -284,6 +310,7 @@ def of_tables(form: dict[str, Any] = CSV, **files: str) -> params.TableSource:
     return params.TableSource.model_validate(
         {
             "kind": "table",
+            "content": "images",
             "files": files,
             "format": form,
             "folder": "inbox/pictures",
@@ -346,7 +373,8 @@ def test_tables_of_other_formats(workplace: Path, kind: str) -> None:
     path = put(f"inbox/table.{kind}", "\n".join(map(json.dumps, values)).encode())
     if kind == "parquet":
         pq.write_table(pa.Table.from_pylist(values), path)
-    fetch(of_tables({"kind": kind}, train=str(path), test=str(path)))
+    form = {"kind": kind, "encoding": "auto"} if kind == "jsonl" else {"kind": kind}
+    fetch(of_tables(form, train=str(path), test=str(path)))
     assert brief("train")[:2] == [("a.png", True, "7", None), ("train/2", False, "8", "no path")]
     assert brief("test")[1][0] == "test/2"
     assert brief("train")[2:] in ([], [("a.png", False, None, "its label is no UTF-8: \\ud83d")])

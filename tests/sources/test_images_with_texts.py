@@ -37,8 +37,22 @@ def fetched(source: Any) -> list[dict[str, Any]]:
 def test_a_table_has_a_column_of_texts() -> None:
     lines = ["path,text,label", 'a.png,"A cat, asleep",cat', "b.png,,dog", "c.png,gone,cat"]
     put({"a.png": saved(noise(0)), "b.png": saved(noise(1)), "t.csv": "\n".join(lines).encode()})
-    csv = {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None}
-    raw = {"kind": "table", "files": {"train": "inbox/t.csv"}, "format": csv, "folder": "inbox"}
+    csv = {
+        "kind": "delimited",
+        "encoding": "auto",
+        "escape": None,
+        "delimiter": ",",
+        "quote": '"',
+        "skip_lines": 0,
+        "columns": None,
+    }
+    raw = {
+        "kind": "table",
+        "content": "images",
+        "files": {"train": "inbox/t.csv"},
+        "format": csv,
+        "folder": "inbox",
+    }
     raw |= {"path_column": "path", "text_column": "text", "label_column": "label", "licence": "mine"}
     rows = fetched(params.TableSource.model_validate(raw, strict=False))
     assert [row["text"] for row in rows] == [b"A cat, asleep", b"", b"gone"]
@@ -55,7 +69,15 @@ def test_texts_may_be_in_files_next_to_the_images() -> None:
             "tree/dog/c.png": saved(noise(2)),
         }
     )
-    raw = {"kind": "folder", "folders": {"train": "inbox/tree"}, "only": "*.png", "licence": "mine"}
+    raw = {
+        "kind": "folder",
+        "content": "images",
+        "package": None,
+        "label": "folder",
+        "folders": {"train": "inbox/tree"},
+        "only": "*.png",
+        "licence": "mine",
+    }
 
     def texts(mark: str) -> list[bytes]:
         own = raw | {"text": {"suffix": ".txt", "mark": mark}}
@@ -85,7 +107,15 @@ def test_a_text_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) ->
         return read(path)
 
     monkeypatch.setattr(Path, "read_bytes", refusing)
-    raw = {"kind": "folder", "folders": {"train": "inbox/tree"}, "only": "*.png", "licence": "mine"}
+    raw = {
+        "kind": "folder",
+        "content": "images",
+        "package": None,
+        "label": "folder",
+        "folders": {"train": "inbox/tree"},
+        "only": "*.png",
+        "licence": "mine",
+    }
     raw |= {"text": {"suffix": ".txt", "mark": ""}}
     rows = fetched(params.FolderSource.model_validate(raw, strict=False))
     assert rows[0]["text"] == b"A cat." and rows[0]["problem"] is None

@@ -61,7 +61,14 @@ def album(workplace: Path) -> Path:
 
 
 def fetch(**changes: Any) -> None:
-    values = {"kind": "folder", "content": "audio", "folders": params.Files(train="inbox/album")}
+    values = {
+        "kind": "folder",
+        "package": None,
+        "only": ("*",),
+        "label": "folder",
+        "content": "audio",
+        "folders": params.Files(train="inbox/album"),
+    }
     fetching.fetch_source(params.FolderSource(**values | {"licence": "mine"} | changes), RAW)
 
 
@@ -158,7 +165,15 @@ def test_a_table_of_paths(album: Path, audio_settings: Settings) -> None:
         kind="table",
         content="audio",
         files=params.Files(train="inbox/list.csv"),
-        format=params.DelimitedFormat(kind="delimited", delimiter=",", quote='"', skip_lines=0, columns=None),
+        format=params.DelimitedFormat(
+            kind="delimited",
+            encoding="auto",
+            escape=None,
+            delimiter=",",
+            quote='"',
+            skip_lines=0,
+            columns=None,
+        ),
         folder="inbox/album",
         path_column="path",
         label_column="kind",

@@ -14,7 +14,15 @@ from baton.tables.extra_columns import ExtraColumns
 from baton.tables.rows import RawTable
 
 DOCUMENTS = {"kind": "documents", "encoding": "auto"}
-TSV = {"kind": "delimited", "delimiter": "\t", "quote": None, "skip_lines": 0, "columns": ["label", "text"]}
+TSV = {
+    "kind": "delimited",
+    "encoding": "auto",
+    "escape": None,
+    "delimiter": "\t",
+    "quote": None,
+    "skip_lines": 0,
+    "columns": ["label", "text"],
+}
 LINES = {
     "kind": "lines",
     "encoding": "utf-8",

@@ -22,7 +22,15 @@ from tests.data_fixtures import CLASSES
 from tests.tables.test_clean import RAW, TARGET, read, refused
 
 Settings = Callable[..., params.TextPreprocess]
-CSV = {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None}
+CSV = {
+    "kind": "delimited",
+    "encoding": "auto",
+    "escape": None,
+    "delimiter": ",",
+    "quote": '"',
+    "skip_lines": 0,
+    "columns": None,
+}
 
 
 def write(rows: list[dict[str, Any]], kind: str = "delimited", **others: list[dict[str, Any]]) -> None:
@@ -85,7 +93,7 @@ def test_every_format_carries_the_columns(workplace: Path, settings: Settings, k
     )
     rows[3]["body"] = ""
     write(rows, kind)
-    form = CSV if kind == "delimited" else {"kind": kind}
+    form = {"delimited": CSV, "jsonl": {"kind": "jsonl", "encoding": "auto"}}.get(kind, {"kind": kind})
     columns = {
         "text_column": ["title", "body"],
         "weight_column": "weight",

@@ -37,6 +37,7 @@ def settings(**changes: Any) -> params.ImageTextPreprocess:
         "limit": {"train": None, "test": None},
         "seed": 0,
         "max_pixels": 10_000,
+        "significant_bits": "auto",
         "max_dropped": {"rows": 1.0, "rows_of_class": 1.0},
         "checks": CHECKS | {"invalid_utf8": "drop"} | changes,
     }

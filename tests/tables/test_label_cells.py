@@ -27,7 +27,15 @@ from tests.image_files import saved
 RAW, TARGET = Path("data/raw"), Path("data/clean")
 BAR = params.LabelsTask(kind="labels", separator="|")
 LISTS = params.LabelsTask(kind="labels", separator=None)
-CSV = {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None}
+CSV = {
+    "kind": "delimited",
+    "encoding": "auto",
+    "escape": None,
+    "delimiter": ",",
+    "quote": '"',
+    "skip_lines": 0,
+    "columns": None,
+}
 Settings = Callable[..., params.TextPreprocess]
 ROWS: list[tuple[str, list[str]]] = [
     (f"text {number}", names)
@@ -88,8 +96,12 @@ def read(split: str) -> dict[str, list[str]]:
     [
         (BAR, CSV, as_csv(ROWS)),
         (LISTS, CSV, as_csv([(text, [quoted(names)]) for text, names in ROWS])),
-        (BAR, {"kind": "jsonl"}, as_lines([(text, "|".join(names)) for text, names in ROWS])),
-        (LISTS, {"kind": "jsonl"}, as_lines(ROWS)),
+        (
+            BAR,
+            {"kind": "jsonl", "encoding": "auto"},
+            as_lines([(text, "|".join(names)) for text, names in ROWS]),
+        ),
+        (LISTS, {"kind": "jsonl", "encoding": "auto"}, as_lines(ROWS)),
         (BAR, {"kind": "parquet"}, as_parquet([(text, "|".join(names)) for text, names in ROWS])),
         (LISTS, {"kind": "parquet"}, as_parquet(ROWS)),
         (LISTS, {"kind": "parquet"}, as_parquet([(text, json.dumps(names)) for text, names in ROWS])),
@@ -170,7 +182,7 @@ def test_a_bad_cell_is_one_error_that_names_its_row(
         (text, "|".join(names) if task.separator else names) for text, names in ROWS
     ]
     write_raw(train=as_lines([*good[:5], ("bad", cell), *good[5:]]))
-    form = {"kind": "jsonl"}
+    form = {"kind": "jsonl", "encoding": "auto"}
     with pytest.raises(DataError) as caught:
         clean.clean(RAW, TARGET, settings({"malformed": "fail"}, format=form), task)
     message = str(caught.value)
@@ -296,7 +308,7 @@ def test_null_is_not_annotated_and_an_empty_cell_is_no_label(
     empty: Any = "" if task.separator else []
     lines = as_lines([*good, ("null", None), ("nan", float("nan")), ("empty", empty)])
     write_raw(train=lines + json.dumps({"text": "no key"}) + "\n")
-    report = clean.clean(RAW, TARGET, settings(format={"kind": "jsonl"}), task)
+    report = clean.clean(RAW, TARGET, settings(format={"kind": "jsonl", "encoding": "auto"}), task)
     found = read("train") | read("val") | read("test")
     assert {*found} == {text for text, _ in ROWS} | {"empty"}
     assert found["empty"] == []
@@ -552,6 +564,7 @@ def fetch(form: dict[str, Any]) -> None:
     source = params.TableSource.model_validate(
         {
             "kind": "table",
+            "content": "images",
             "files": {"train": "inbox/table"},
             "format": form,
             "folder": "inbox",
@@ -573,7 +586,9 @@ def test_tables_of_images_have_labels_too(
 ) -> None:
     files = write_images(len(ROWS))
     rows = [(file, names) for file, (_, names) in zip(files, ROWS, strict=True)]
-    form: dict[str, Any] = {"csv": CSV}.get(kind, {"kind": kind})
+    form: dict[str, Any] = {"csv": CSV, "jsonl": {"kind": "jsonl", "encoding": "auto"}}.get(
+        kind, {"kind": kind}
+    )
     content: dict[str, Any] = {
         "csv": lambda: as_csv(rows).encode(),
         "jsonl": lambda: as_lines(rows).encode(),
@@ -598,7 +613,7 @@ def test_a_list_among_names_of_classes_is_one_bad_row(
     rows: list[tuple[str, Any]] = [(name, "ab"[place % 2]) for place, name in enumerate(write_images(20))]
     rows[6] = (rows[6][0], ["a", "b"])
     Path("inbox/table").write_text(as_lines(rows))
-    fetch({"kind": "jsonl"})
+    fetch({"kind": "jsonl", "encoding": "auto"})
     checks = clean.clean(RAW, TARGET, image_settings(), CLASSES)["checks"]
     assert checks["malformed"]["reasons"] == {
         "train:7": "train/7: label is a list; one label a row is needed"
@@ -615,7 +630,7 @@ def test_a_name_among_lists_is_one_bad_row(
         (rows[n][0], c) for n, c in ((6, "[]"), (7, "a"), (9, None), (12, ""))
     )
     Path("inbox/table").write_text(as_lines(rows) + json.dumps({"text": "0.png"}) + "\n")
-    fetch({"kind": "jsonl"})
+    fetch({"kind": "jsonl", "encoding": "auto"})
     checks = clean.clean(RAW, TARGET, image_settings(), LISTS)["checks"]
     assert checks["malformed"]["reasons"] == {
         "train:8": "train/8: label 'a' is not a list, as most others are"
@@ -643,10 +658,10 @@ def recipe(root: Path, name: str, **changes: Any) -> str:
 def test_what_needs_one_class_is_refused(workplace: Path, root: Path) -> None:
     for policy in ("train_only", {"other": "rest"}):
         message = recipe(root, "csv.yaml", small_class=policy)
-        assert "preprocess.checks.small_class: " in message
-        assert "is for rows of one class, task.kind is labels: set it to fail, keep or drop" in message
+        assert "preprocess.checks.small_class is " in message
+        assert "but task.kind is labels: set it to fail or keep or drop" in message
     for name, kind in (("image-folder.yaml", "folder"), ("digits-vit.yaml", "digits")):
         message = recipe(root, name)
-        assert f"source.kind {kind} gives each image one class, task.kind is labels" in message
+        assert f"source.kind is {kind}, but task.kind is labels: set source.kind to" in message
         knn = "evaluate.baselines.3 (features): knn gives each row one class, task.kind is labels" in message
         assert knn == (name == "image-folder.yaml"), "the other has none"

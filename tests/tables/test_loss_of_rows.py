@@ -66,7 +66,7 @@ def test_splits_by_time_are_cut_of_rows_that_are_used(workplace: Path, settings:
     write([*rows, *later], "jsonl")
     wanted = settings(
         {"duplicate": "drop", "empty": "drop"},
-        format={"kind": "jsonl"},
+        format={"kind": "jsonl", "encoding": "auto"},
         text_column="body",
         time_column="day",
     )
@@ -83,7 +83,7 @@ def test_a_class_whose_rows_cannot_be_read_is_a_loss(workplace: Path, settings: 
         bad = [{"text": ["several", "words"], "label": label} for _ in range(count)]
         (RAW / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*good, *bad]))
 
-    wanted = settings(format={"kind": "jsonl"}, max_dropped=LIMITS)
+    wanted = settings(format={"kind": "jsonl", "encoding": "auto"}, max_dropped=LIMITS)
     with_bad(3, "rare")
     assert "'rare' 3 of 3" in refused(wanted)
     with_bad(1, "rare")
@@ -100,6 +100,7 @@ def test_a_group_of_undecodable_bytes(workplace: Path, settings: Settings) -> No
     write_raw(train=b"\n".join([b"text,label,site", *lines]))
     encoded = {
         "kind": "delimited",
+        "escape": None,
         "encoding": "utf-8",
         "delimiter": ",",
         "quote": '"',

@@ -99,7 +99,10 @@ def read(split: str) -> dict[str, list[float]]:
     ("form", "content"),
     [
         (None, as_csv(ROWS)),
-        ({"kind": "jsonl"}, "".join(json.dumps({"text": t, "label": v}) + "\n" for t, v in ROWS)),
+        (
+            {"kind": "jsonl", "encoding": "auto"},
+            "".join(json.dumps({"text": t, "label": v}) + "\n" for t, v in ROWS),
+        ),
         ({"kind": "parquet"}, as_parquet(ROWS)),
     ],
     ids=["csv", "lines", "parquet"],

@@ -117,7 +117,14 @@ def test_bytes_that_are_not_utf_8_are_named_and_replaced_in_both_texts(settings:
     body = "".join(",".join(map(str, row)) + "\n" for row in [("question", "answer", "label"), *rows])
     (RAW / "train.csv").write_bytes(body.encode("utf-8", "surrogateescape"))
     (RAW / "manifest.json").write_text(json.dumps({"files": {"train": {"path": "train.csv"}}}))
-    form = {"kind": "delimited", "encoding": "utf-8", "delimiter": ",", "quote": '"', "skip_lines": 0}
+    form = {
+        "kind": "delimited",
+        "escape": None,
+        "encoding": "utf-8",
+        "delimiter": ",",
+        "quote": '"',
+        "skip_lines": 0,
+    }
     form |= {"columns": None}
     report = clean.clean(
         RAW, TARGET, settings(text_column="question", text_pair_column="answer", format=form), CLASSES

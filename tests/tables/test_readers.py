@@ -17,7 +17,15 @@ from baton.tables import readers
 from baton.tables.columns import Columns
 
 Settings = Callable[..., params.TextPreprocess]
-TSV = {"kind": "delimited", "delimiter": "\t", "quote": None, "skip_lines": 3, "columns": ["label", "text"]}
+TSV = {
+    "kind": "delimited",
+    "encoding": "auto",
+    "escape": None,
+    "delimiter": "\t",
+    "quote": None,
+    "skip_lines": 3,
+    "columns": ["label", "text"],
+}
 
 
 def read(tmp_path: Path, content: bytes, settings: params.TextPreprocess) -> readers.RawTable:
@@ -112,7 +120,15 @@ def test_a_long_header_is_not_shown_whole(tmp_path: Path, settings: Settings) ->
 
 
 def form(**changes: Any) -> dict[str, Any]:
-    return {"kind": "delimited", "delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None} | changes
+    return {
+        "kind": "delimited",
+        "encoding": "auto",
+        "escape": None,
+        "delimiter": ",",
+        "quote": '"',
+        "skip_lines": 0,
+        "columns": None,
+    } | changes
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
@@ -198,7 +214,7 @@ def test_a_zero_byte_is_text(tmp_path: Path, settings: Settings) -> None:
     assert rows(read(tmp_path, b"text,label\na\0b,x\n", settings())) == [("train:1", "a\0b", "x")]
 
 
-JSONL = {"kind": "jsonl"}
+JSONL = {"kind": "jsonl", "encoding": "auto"}
 
 
 def test_json_lines(tmp_path: Path, settings: Settings) -> None:

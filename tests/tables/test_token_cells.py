@@ -136,7 +136,9 @@ def test_tokens_in_the_text_of_a_json_list(tmp_path: Path) -> None:
     cells += [('["Rome"]', json.dumps([span(2, 6)])), ("[no list]", '["O", "O"]'), ('["Rome"]', "")]
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("text", "spans"), *cells])
-    form = params.DelimitedFormat(kind="delimited", delimiter=",", quote='"', skip_lines=0, columns=None)
+    form = params.DelimitedFormat(
+        kind="delimited", encoding="auto", escape=None, delimiter=",", quote='"', skip_lines=0, columns=None
+    )
     table = read(path, form)
     assert [row.text for row in table.rows] == [" ".join(SENTENCE), '["Rome"]', "[no list]"]
     assert entities(table) == [WANTED, [[0, 1, "LOC"]], []]

@@ -30,6 +30,7 @@ from baton import console, params, storage
 from baton.errors import OutputError, ParamsError
 
 RECIPES, REPORTS = Path("recipes"), Path("reports")
+USED = "params.yaml"  # in the project's state: what `baton use` last wrote
 
 
 class _Group(TyperGroup):
@@ -98,8 +99,9 @@ def use(
             hint=hint,
         )
     content = task_choice.frozen(source)
-    with storage.atomic_file(params.PATH) as temporary:
-        temporary.write_bytes(content)
+    for path in (storage.state(USED), params.PATH):
+        with storage.atomic_file(path) as temporary:
+            temporary.write_bytes(content)
     description = params.read_raw(source)["description"]
     console.say(f"params.yaml is now {name}: {escape(description)}\nnext: `make repro` (or `dvc repro`)")
 
@@ -271,9 +273,9 @@ def _bytes(path: Path) -> bytes:
 
 
 def _edited() -> bool:
-    """Return whether params.yaml holds something that is neither in git nor in a recipe."""
+    """Return whether params.yaml holds something that is neither in git, nor in a recipe or made of one."""
     content = _bytes(params.PATH)
-    if not content or content in {_bytes(path) for path in _recipe_files()}:
+    if not content or content in {_bytes(path) for path in (*_recipe_files(), storage.state(USED))}:
         return False
     try:
         committed = subprocess.run(["git", "show", f"HEAD:./{params.PATH}"], capture_output=True, check=False)

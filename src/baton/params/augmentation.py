@@ -72,7 +72,6 @@ class Augmentation(Section):
     colour: ColourJitter | None
     randaugment: RandAugment | None
     erasing: Probability  # of erasing a random rectangle (Zhong et al. 2020)
-    # Of spectrograms; a default so that older params still load.
-    masks: Masks | None = None
+    masks: Masks | None = None  # of spectrograms, only of them
     mixup: Strength
     cutmix: Strength

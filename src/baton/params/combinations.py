@@ -36,6 +36,11 @@ class Row(NamedTuple):
         found = {INPUT: self.inputs, TASK: self.tasks, SOURCE: self.sources}
         return {key: value.split() for key, value in found.items() if value}
 
+    def limits(self) -> list[str]:
+        """Return the keys of which only some values go with the kind."""
+        every = {INPUT: INPUTS, TASK: TASKS}
+        return [key for key, values in self.allowed().items() if values != every.get(key, "").split()]
+
 
 FORMATS = {
     "delimited": Row(sources=f"{ONE_FILE} {SEVERAL} table"),
@@ -147,6 +152,17 @@ def refusal(section: str, kind: str, given: Mapping[str, str], path: str) -> str
     else:
         ways = [f"set {way}" for way in ways]
     return f"{path}.kind is {kind}, but {found}: {', or '.join(ways)}"
+
+
+def tasks(kind: str, source: str, form: str | None) -> list[str]:
+    """Return the kinds of task that go with a kind of input, of source and, if it is text, of format."""
+    given = {INPUT: kind, SOURCE: source}
+    rows = [TABLE["source"][source], *([FORMATS[form]] if form else [])]
+    return [
+        task
+        for task, row in TABLE["task"].items()
+        if not wrong(row, given) and not any(wrong(one, {TASK: task}) for one in rows)
+    ]
 
 
 def wrong(row: Row, given: Mapping[str, str]) -> dict[str, list[str]]:

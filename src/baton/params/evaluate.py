@@ -82,7 +82,7 @@ class FeaturesBaseline(Section):
     kind: Literal["features"]
     model: Literal["linear", "knn"]
     neighbours: Count
-    encoder: Literal["image", "text"] | None = None  # null: all encoders that the model has
+    encoder: Literal["image", "text"] | None = None  # only of images with texts; null: both
     C: Grid
 
 

@@ -35,15 +35,14 @@ class DelimitedFormat(Section):
     `columns` names the columns if the file itself does not; `skip_lines` skips foreign header lines.
     `delimiter: auto` picks the one with which the header yields the columns. `encoding: auto` is UTF-8 (or
     UTF-16 if the file declares it), or a guess if it is certain. `escape` is the character before a literal
-    quote, if quotes are not doubled. `encoding` and `escape` have defaults so that older params still load;
-    every recipe sets them.
+    quote, if quotes are not doubled.
     """
 
     kind: Literal["delimited"]
-    encoding: Encoding = "auto"
+    encoding: Encoding
     delimiter: Annotated[str, AfterValidator(_delimiter)]
     quote: Character | None
-    escape: Character | None = None
+    escape: Character | None
     skip_lines: Annotated[int, Field(ge=0)]
     columns: tuple[str, ...] | None
 
@@ -62,10 +61,10 @@ class ParquetFormat(Section):
 
 
 class JsonLinesFormat(Section):
-    """One JSON object per line. `encoding` is as in the delimited format, with the same default."""
+    """One JSON object per line. `encoding` is as in the delimited format."""
 
     kind: Literal["jsonl"]
-    encoding: Encoding = "auto"
+    encoding: Encoding
 
 
 class DocumentsFormat(Section):

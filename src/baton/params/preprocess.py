@@ -43,8 +43,8 @@ class MaxDropped(Section):
     `baton.tables.dropped_rows`.
     """
 
-    rows: Annotated[float, Field(ge=0, le=1)] = 0.01
-    rows_of_class: Annotated[float, Field(ge=0, le=1)] = 0.05
+    rows: Annotated[float, Field(ge=0, le=1)]
+    rows_of_class: Annotated[float, Field(ge=0, le=1)]
 
 
 class Cutting(Section):
@@ -57,7 +57,7 @@ class Cutting(Section):
     test: Portion
     limit: Limit
     seed: Seed
-    max_dropped: MaxDropped = MaxDropped()  # a default so that older params still load; every recipe sets it
+    max_dropped: MaxDropped
 
 
 TAKEN = {"id", "text", "text_pair", "label", "weight"}  # columns of the clean tables
@@ -72,11 +72,11 @@ class TextPreprocess(Cutting):
     # Several columns are joined into one text, with an empty line between them.
     text_column: str | Annotated[tuple[str, ...], Field(min_length=1)]
     text_pair_column: str | None  # the second text, if rows are pairs of texts
-    keep_columns: tuple[str, ...] = ()  # copied to the clean tables, for figures by slice
+    keep_columns: tuple[str, ...]  # copied to the clean tables, for figures by slice
     # Rows of one group (a patient, an author, a thread) are never in two splits.
-    group_column: str | None = None
-    time_column: str | None = None  # splits are cut by time: train is earlier than val, val than test
-    weight_column: str | None = None  # weight of a row in training
+    group_column: str | None
+    time_column: str | None  # splits are cut by time: train is earlier than val, val than test
+    weight_column: str | None  # weight of a row in training
     checks: Checks
 
     @model_validator(mode="after")
@@ -137,7 +137,7 @@ class OfImages(FilesPreprocess):
     """Raw Parquet tables of encoded images (bytes, or the hub's `{bytes, path}`).
 
     Images with more than `max_pixels` are not decoded. `significant_bits` is the number of bits used out of
-    the 16 that PNG and TIFF store; `auto`, also the default for older recipes, derives the camera's 8, 10,
+    the 16 that PNG and TIFF store; `auto` derives the camera's 8, 10,
     12, 14 or 16 bits from the greatest value in the train file.
     """
 
@@ -146,7 +146,7 @@ class OfImages(FilesPreprocess):
 
     image_column: str
     max_pixels: Count
-    significant_bits: Literal["auto"] | Annotated[int, Field(ge=8, le=16)] = "auto"
+    significant_bits: Literal["auto"] | Annotated[int, Field(ge=8, le=16)]
 
 
 class ImagePreprocess(OfImages):

@@ -5,8 +5,28 @@ from typing import Any
 
 from baton.params.fields import Section
 
-# What to add if a file of an earlier version lacks a section.
-LINES = {"task": "task: {kind: classes}"}
+# What to add if a file of an earlier version, which had defaults, lacks a key.
+EARLIER = {
+    "task": "{kind: classes}",
+    "encoding": "auto",
+    "escape": "null",
+    "max_dropped": "{rows: 0.01, rows_of_class: 0.05}",
+    "keep_columns": "[]",
+    "group_column": "null",
+    "time_column": "null",
+    "weight_column": "null",
+    "significant_bits": "auto",
+    "similar_labels": "fail",
+    "continuous_labels": "fail",
+    "near_duplicate": "keep",
+    "group_leakage": "drop",
+    "time_leakage": "drop",
+    "transparent": "drop",
+    "content": "images",
+    "only": "'*'",
+    "label": "folder",
+    "package": "null",
+}
 
 
 def problem(error: Any, raw: Any) -> str:
@@ -18,7 +38,8 @@ def problem(error: Any, raw: Any) -> str:
             close = difflib.get_close_matches(path.rpartition(".")[2], known, n=1)
             return f"{path}: unknown key" + (f"; did you mean `{close[0]}`?" if close else "")
         case "missing":
-            return f"{path}: missing" + (f"; add the line `{LINES[path]}`" if path in LINES else "")
+            key = path.rpartition(".")[2]
+            return f"{path}: missing" + (f"; add the line `{key}: {EARLIER[key]}`" if key in EARLIER else "")
         case _:
             message = error["msg"].removeprefix("Value error, ")
             if not path:  # the problem concerns the file as a whole

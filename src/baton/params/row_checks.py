@@ -24,8 +24,7 @@ class RowChecks(Section):
     each by id. `keep` only reports them; `fail` stops the stage. A row that cannot be read or has no label
     cannot be kept. `similar_labels` are spellings that look alike (`spam` and `Spam`, 1 and 01) or like a
     missing value (`nan`); `continuous_labels` are numbers that look like regression targets; neither drops
-    rows. These two and `near_duplicate` have defaults so that older params still load; every recipe sets
-    them.
+    rows.
 
     `near_duplicate` finds rows that are nearly identical to an earlier row of their file or to a row of a
     later split. Under any policy, near duplicates stay together when splits are cut, and `report.json` lists
@@ -39,12 +38,12 @@ class RowChecks(Section):
 
     malformed: Literal["drop", "fail"]
     missing_label: Literal["drop", "fail"]
-    similar_labels: Literal["keep", "fail"] = "fail"
-    continuous_labels: Literal["keep", "fail"] = "fail"
+    similar_labels: Literal["keep", "fail"]
+    continuous_labels: Literal["keep", "fail"]
     unseen_label: Policy
     duplicate: Policy
     leakage: Policy
-    near_duplicate: Policy = "keep"
+    near_duplicate: Policy
     conflict: Policy
     small_class: Policy | Literal["train_only"] | OtherClass
     drift: Literal["keep", "fail"]
@@ -55,14 +54,14 @@ class Checks(RowChecks):
 
     `group_leakage` finds train rows whose group is also in val or test; `time_leakage` finds those that are
     not earlier than val and test (if params name such a column). Dropping them loses data, so `max_dropped`
-    counts them. Both have defaults so that older params still load; every recipe sets them.
+    counts them.
     """
 
     invalid_utf8: Policy
     mojibake: Policy
     empty: Policy
-    group_leakage: Policy = "drop"
-    time_leakage: Policy = "drop"
+    group_leakage: Policy
+    time_leakage: Policy
 
 
 class ImageChecks(RowChecks):
@@ -70,15 +69,14 @@ class ImageChecks(RowChecks):
 
     `unreadable` finds images that cannot be decoded completely, `enormous` those with more than `max_pixels`;
     neither can be kept. `misnamed` finds images in a different format than their name says, `animated` those
-    with several frames (the first is used), and `transparent` those whose pixels are all transparent (`drop`
-    if an older recipe does not set it).
+    with several frames (the first is used), and `transparent` those whose pixels are all transparent.
     """
 
     unreadable: Literal["drop", "fail"]
     enormous: Literal["drop", "fail"]
     misnamed: Policy
     animated: Policy
-    transparent: Policy = "drop"
+    transparent: Policy
 
 
 class AudioChecks(RowChecks):

@@ -180,16 +180,15 @@ class FolderSource(Section):
 
     `folders` names one such tree, or one per split. `only` are patterns of file names, and `label` says which
     name is the class: that of the folder or that of the file, without its suffix. `content` says what the
-    files are, and `text` where the text of each image is, if models read both. All but `folders` have
-    defaults so that older params still load.
+    files are, and `text`, only if models read both, where the text of each image is.
     """
 
     kind: Literal["folder"]
-    content: Content = "images"
-    package: Package | None = None
+    content: Content
+    package: Package | None
     folders: Files
-    only: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)] = ("*",)
-    label: Literal["folder", "file"] = "folder"
+    only: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    label: Literal["folder", "file"]
     text: TextBeside | None = None
     licence: str
 
@@ -203,12 +202,12 @@ class FolderSource(Section):
 class TableSource(Section):
     """Tables with a column of paths, relative to `folder`, and a column of labels.
 
-    `content` says whether the files are images or clips of sound; its default is that of older params.
-    `text_column` names the text of each image, if models read both.
+    `content` says whether the files are images or clips of sound. `text_column`, only if models read both,
+    names the text of each image.
     """
 
     kind: Literal["table"]
-    content: Content = "images"
+    content: Content
     files: InboxFiles
     format: Format
     folder: InboxPath

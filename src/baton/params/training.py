@@ -72,8 +72,8 @@ class Training(Section):
     loss. Each of `seeds` is a separate training run; validation also picks the run whose model is used.
     `min_steps` raises `epochs` if there are so few rows that they would give fewer steps: a pretrained
     encoder needs a few hundred, however many rows there are (Mosbach et al. 2021, On the stability of
-    fine-tuning BERT). `frozen` names encoders whose weights stay as they are, of a model that reads images
-    with texts.
+    fine-tuning BERT). `frozen`, only of a model that reads images with texts, names the encoders whose
+    weights stay as they are.
     """
 
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
@@ -96,7 +96,7 @@ class Training(Section):
     ema: Ema | None
     augmentation: Augmentation | None
     metric: str  # one of the task's `metrics`
-    # A default: models with one encoder have none to name.
+    # Only of images with texts.
     frozen: Annotated[tuple[Literal["image", "text"], ...], AfterValidator(_once)] = ()
     evaluations_per_epoch: Count
     early_stopping: EarlyStopping | None

@@ -1,61 +1,64 @@
 """Infer what is to be predicted from the cells of the label column: params `task: {kind: auto}`.
 
-Input: the values of a raw column. Output: the params of a task, and the reason. The rules look at the cells
-alone, in this order: answers; spans and tags; lists; numbers; names with a separator between them; names that
-repeat.
+Input: the values of a raw column. Output: the params of a task, what was seen and how to say otherwise. The
+rules look at the cells alone, in this order: answers; spans and tags; lists; numbers; names with a separator
+between them; names that repeat. Cells that are read in two ways are not guessed at: the error lists both.
 """
 
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from baton.errors import DataError
 from baton.tables import labels, span_cells
+from baton.tables.number_readings import of_numbers
 from baton.tables.rows import is_null, plain
+from baton.tables.task_readings import CLASSES, SPANS, Inferred, Reading, several, some, written
 from baton.tables.token_spans import KEYS, TAG
 
 SEPARATORS = ("|", ";", ",")
 LEAST_SHARE = 0.02  # of the cells that hold a separator
-MOST_WHOLE = 100  # distinct whole numbers that may still be classes
 LONG_WORDS = 4  # words per cell on average, from which cells are texts rather than names
-ANSWER_WORDS = 30  # the most of an answer, as BERT's on SQuAD (Devlin et al. 2019)
-NUMBERS = {"kind": "numbers", "loss": "smooth_l1", "coverage": 0.9}
+MOST_SHARED = 0.1  # of the names before a comma, that are also after one where a cell is `Surname, First`
 
 
-@dataclass(frozen=True)
-class Inferred:
-    """The params of a task, and why they fit the column."""
-
-    task: dict[str, Any]
-    reason: str
-
-
-def infer(values: Sequence[Any], column: str) -> Inferred:
-    """Return the task that the cells of a column are for.
+def infer(values: Sequence[Any], column: str, where: str = "the recipe") -> Inferred:
+    """Return the task that the cells of a column are for; `where` names the file with `task`, for errors.
 
     Raises:
-        DataError: all cells are empty, or they are texts that differ from row to row.
+        DataError: all cells are empty; they are read in two ways; or they differ from row to row.
     """
     cells = [value for value in values if not is_null(value) and value != ""]
     if not cells:
-        raise DataError(
-            f"column {column!r} has no values",
-            got=f"{len(values):,} empty cells",
-            expected="labels, numbers or lists of labels",
-            hint="set task.kind in params.yaml, or preprocess.label_column to another column",
-        )
-    if (found := _of_answers(cells, column) or _of_entities(cells, column)) is not None:
-        return found
+        raise _no_values(column, f"{len(values):,} empty cells", where)
+    if (places := _of_answers(cells, column) or _of_entities(cells, column)) is not None:
+        return places
     lists = sum(isinstance(value, list) for value in cells)
     if 2 * lists > len(cells):
         return _labels(None, f"{lists:,} of {len(cells):,} cells of {column!r} are lists")
     texts = [text.strip() for text in map(plain, cells) if text is not None]
-    if 2 * (written := sum(_is_list(text) for text in texts)) > len(texts):
-        return _labels(None, f"{written:,} of {len(texts):,} cells of {column!r} are lists, written as JSON")
-    return _of_numbers(texts, column) or _of_separator(texts, column) or _of_names(texts, column)
+    if 2 * (as_json := sum(_is_list(text) for text in texts)) > len(texts):
+        return _labels(None, f"{as_json:,} of {len(texts):,} cells of {column!r} are lists, written as JSON")
+    if set(map(str.lower, texts)) <= labels.NULLS:
+        raise _no_values(column, f"{len(cells):,} cells such as {str(cells[0])[:40]!r}", where)
+    return (
+        of_numbers(texts, column, where)
+        or _of_separator(texts, column, where)
+        or _of_names(texts, column, where)
+    )
+
+
+def _no_values(column: str, got: str, where: str) -> DataError:
+    return DataError(
+        f"column {column!r} has no values",
+        got=got,
+        expected="labels, numbers or lists of labels",
+        hint=f"set task.kind in {where}, or preprocess.label_column to another column",
+    )
+
+
+# ---- spans, tags and lists -------------------------------------------------------------------------------
 
 
 def _of_answers(cells: Sequence[Any], column: str) -> Inferred | None:
@@ -65,8 +68,7 @@ def _of_answers(cells: Sequence[Any], column: str) -> Inferred | None:
     if not answered or 2 * len(read) <= len(cells):
         return None
     keys = " and ".join(span_cells.KEYS)
-    reason = f"{answered:,} of {len(cells):,} cells of {column!r} hold {keys} of answers"
-    return Inferred({"kind": "spans", "max_answer_words": ANSWER_WORDS}, reason)
+    return Inferred(SPANS, f"{answered:,} of {len(cells):,} cells of {column!r} hold {keys} of answers")
 
 
 def _of_entities(cells: Sequence[Any], column: str) -> Inferred | None:
@@ -98,7 +100,8 @@ def _is_tag(item: Any) -> bool:
 
 
 def _labels(separator: str | None, reason: str) -> Inferred:
-    return Inferred({"kind": "labels", "separator": separator}, reason)
+    otherwise = f"{written(CLASSES)} if each cell is one name" if separator else ""
+    return Inferred({"kind": "labels", "separator": separator}, reason, otherwise)
 
 
 def _is_list(text: str) -> bool:
@@ -110,30 +113,15 @@ def _is_list(text: str) -> bool:
         return False
 
 
-def _of_numbers(texts: list[str], column: str) -> Inferred | None:
-    """Return numbers or, for few different ones, classes; None if a cell is not a number."""
-    if any(_number(text) is None for text in texts):
-        return None
-    distinct = {_number(text) for text in texts}
-    decimals = labels.continuous(texts)
-    if decimals:
-        return Inferred(NUMBERS, f"{column!r} has {len(decimals):,} different decimal numbers")
-    if len(distinct) > MOST_WHOLE:
-        return Inferred(NUMBERS, f"{column!r} has {len(distinct):,} different numbers")
-    reason = f"{column!r} has only {len(distinct):,} different numbers in {len(texts):,} rows"
-    return Inferred({"kind": "classes"}, reason)
+# ---- names -----------------------------------------------------------------------------------------------
 
 
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+def _of_separator(texts: list[str], column: str, where: str) -> Inferred | None:
+    """Return labels if names recur across cells that join them in different ways.
 
-
-def _of_separator(texts: list[str], column: str) -> Inferred | None:
-    """Return labels if names recur across cells that join them in different ways."""
+    Raises:
+        DataError: what is before a comma is never after one, as in `Surname, First`.
+    """
     whole = set(texts)
     for separator in SEPARATORS:
         joined = [text for text in texts if separator in text]
@@ -141,30 +129,48 @@ def _of_separator(texts: list[str], column: str) -> Inferred | None:
             continue
         names = Counter(name.strip() for text in texts for name in text.split(separator) if name.strip())
         recurring = sum(count for count in names.values() if count > 1) / names.total()
-        if 2 * recurring > 1 and len(names) < len(whole) and _words(list(names)) < LONG_WORDS:
-            return _labels(
-                separator,
-                f"{len(joined):,} of {len(texts):,} cells of {column!r} join names with {separator!r}: "
-                f"{len(names):,} different names in {len(whole):,} different cells",
+        if 2 * recurring <= 1 or len(names) >= len(whole) or _words(list(names)) >= LONG_WORDS:
+            continue
+        seen = (
+            f"{len(joined):,} of {len(texts):,} cells of {column!r} join names with {separator!r} "
+            f"({some(joined)}): {len(names):,} different names in {len(whole):,} different cells"
+        )
+        found = _labels(separator, seen)
+        if separator == "," and _two_places(joined):
+            raise several(
+                column,
+                f"{seen}; names before a comma are not after one",
+                [Reading(found.task, "if a cell joins labels"), Reading(CLASSES, "if each cell is one name")],
+                where,
             )
+        return found
     return None
+
+
+def _two_places(joined: list[str]) -> bool:
+    """Return whether cells have two parts, of which hardly any is both a first and a second one."""
+    parts = [[part.strip() for part in text.split(",")] for text in set(joined)]
+    pairs = [own for own in parts if len(own) == 2]
+    first, second = {own[0] for own in pairs}, {own[1] for own in pairs}
+    shared = len(first & second) / max(1, min(len(first), len(second)))
+    return len(pairs) >= (1 - MOST_SHARED) * len(parts) and shared <= MOST_SHARED
 
 
 def _words(texts: Sequence[str]) -> float:
     return sum(len(text.split()) for text in texts) / len(texts)
 
 
-def _of_names(texts: list[str], column: str) -> Inferred:
+def _of_names(texts: list[str], column: str, where: str) -> Inferred:
     distinct = len(set(texts))
-    if 2 * distinct > len(texts) and _words(texts) >= LONG_WORDS:
-        raise DataError(
-            f"column {column!r} holds texts that differ from row to row",
-            got=f"{distinct:,} different texts of {_words(texts):.0f} words in {len(texts):,} rows",
-            expected="names, lists of names, or numbers",
-            hint="if a model is to write them, start from `recipes/sequence-csv.yaml`, which has an "
-            "encoder-decoder; otherwise set preprocess.label_column to another column",
-        )
-    return Inferred(
-        {"kind": "classes"},
-        f"{column!r} has {distinct:,} different names in {len(texts):,} rows, one in each",
+    seen = f"{distinct:,} different names in {len(texts):,} rows"
+    if 2 * distinct <= len(texts):
+        return Inferred(CLASSES, f"{column!r} has {seen}, one in each ({some(texts)})")
+    raise DataError(
+        f"column {column!r} holds texts that differ from row to row",
+        got=f"{seen}, of {_words(texts):.0f} words on average ({some(texts)})",
+        expected="names that repeat, lists of names, or numbers",
+        hint=f"write into {where}"
+        "\n    - another `preprocess.label_column` if they only identify the rows"
+        "\n    - what `recipes/sequence-csv.yaml` has, an encoder-decoder, if a model is to write them"
+        f"\n    - {Reading(CLASSES, 'if they are classes nevertheless')}",
     )
