@@ -87,6 +87,18 @@ def test_validation_figures_are_those_of_the_script_at_the_best_threshold(seed: 
     assert np.mean(each, axis=0)[1] == pytest.approx(highest, abs=1e-12)
 
 
+def test_if_each_question_has_an_answer_each_gets_one() -> None:
+    """Validation says nothing about no answer, and a threshold would take answers from test questions."""
+    every = questions(4, 60)
+    targets = every[[row for row, true in enumerate(every.passages.answers) if true]]
+    fitted = TASK.fitted(logits(targets, 4), targets)
+    assert fitted["threshold"] is None and "always is an answer" in TASK.output(fitted)
+    others = logits(targets, 5)
+    others.values[others.offsets[:-1]] = 50  # no answer is all but certain
+    assert TASK.answers(others, fitted, targets.passages.contexts.tolist()).given.all()
+    assert TASK.fitted(logits(every, 4), every)["threshold"] is not None
+
+
 def test_the_loss_and_the_temperature_are_those_of_each_question() -> None:
     targets = questions(5, 200)
     found = Ragged(4 * logits(targets, 5, 1.5).values, targets.offsets)

@@ -60,10 +60,13 @@ class SpanFigures:
         """Return the `temperature` of both softmaxes, and the `threshold` at it with the highest F1.
 
         The threshold is that of SQuAD 2.0's own script: of all possible ones the best on these rows, for the
-        difference of the log-probabilities of no answer and of the best span.
+        difference of the log-probabilities of no answer and of the best span. It is None, and every question
+        gets an answer, if all of these rows have one: they say nothing about questions that have none.
         """
         check(logits, targets)
         temperature = fit_temperature(logits, targets)
+        if all(targets.passages.answers):
+            return {"temperature": temperature, "threshold": None}
         found: Best = span_decoding.best(logits, self.spec.max_answer_words, temperature)
         with_span, without = self._scored(logits, targets)
         return {
@@ -126,8 +129,11 @@ class SpanFigures:
             "first word times that of its last, softmax(logits / T) over the context; `no_answer`, double, "
             "the same of no answer, which is given if its log-probability is the higher one by a threshold"
         )
-        values = fitted.get("temperature", 1.0), fitted.get("threshold", 0.0)
-        return f"{columns}; T = {values[0]:.4g}, threshold {values[1]:.4g}, fitted on validation"
+        temperature, threshold = fitted.get("temperature", 1.0), fitted.get("threshold", 0.0)
+        rule = (
+            "no threshold: there always is an answer" if threshold is None else f"threshold {threshold:.4g}"
+        )
+        return f"{columns}; T = {temperature:.4g}, {rule}, fitted on validation"
 
 
 def _listed(answers: Sequence[str]) -> str:
