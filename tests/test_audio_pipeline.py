@@ -63,9 +63,6 @@ def small(raw: dict[str, Any]) -> None:
         raw[section] |= {"epochs": 6, "min_steps": 0, "batch_size": 16, "log_every": 2}
         raw[section]["augmentation"]["masks"] = {"time": 1, "frames": 6, "frequency": 1, "bands": 4}
     raw["distill"]["student"] = {"kind": "teacher_layers", "layers": [0]}
-    raw["evaluate"]["baselines"] += [
-        {"kind": "features", "model": model, "neighbours": 5, "C": [1.0]} for model in ("linear", "knn")
-    ]
     raw["evaluate"]["bootstrap"]["resamples"] = 50
     raw["evaluate"]["speed"] |= {"repeats": 1, "samples": 16, "latency_samples": 2, "max_seconds": 1}
     raw["evaluate"]["gallery"] = {"errors": 2, "steps": 2}
@@ -88,10 +85,7 @@ def test_all_six_stages_run(project: Project) -> None:
         (logits.argmax(1) == truth(project)).mean(), abs=1e-6
     )
     baselines = metrics["test"]["baselines"]
-    assert set(baselines) == {"majority", "bands_logistic", "features_linear", "features_knn"}
-    assert all(
-        baselines[name]["accuracy"] > baselines["majority"]["accuracy"] for name in baselines if "_" in name
-    )
+    assert set(baselines) == {"majority", "bands_logistic"}
     tokenized = storage.read_json(project.folder / "data/arrays/report.json")
     for split in ("val", "test"):  # 0.4 s are two parts of 0.32 s
         assert tokenized[split]["parts"] == 2 * tokenized[split]["clips"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -10,15 +11,17 @@ import pytest
 import torch
 from torch import nn
 
+from baton import params
 from baton.arrays import audio_arrays, disk_space
 from baton.batches import array_splits, clip_batches, image_batches, placement
 from baton.contracts.input_spec import AudioInput, described
-from baton.measure import features
+from baton.evaluate.inputs import Rows
+from baton.measure import features, measurements
 from baton.predict import predict
 from baton.sounds import audio_decoding, log_mel
 from baton.storage import write_json
 from tests import tiny
-from tests.audio_files import melody, saved
+from tests.audio_files import melody, saved, tone
 
 ONE = AudioInput(8000, 0.256, "head", 16, 256, 64)  # 16 x 32
 READS = dataclasses.replace(ONE, parts=3)
@@ -39,22 +42,29 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clips")
     clips = [saved(melody(n, own, 16_000), rate=16_000) for n, own in enumerate(SECONDS)]
     for split in ("train", "val", "test"):
-        table = {
-            "id": [f"{split}:{n}" for n in range(len(clips))],
-            "audio": clips,
-            "label": pa.array([0] * len(clips), pa.int32()),
-        }
-        pq.write_table(pa.table(table), folder / f"{split}.parquet")
-        figures = audio_arrays.tokenize(
-            folder / f"{split}.parquet", READS, folder, 2, lambda count: None, tiny.TASK
-        )
+        figures = write(folder, split, clips, [0] * len(clips))
         train = split == "train"
         assert figures["cut"] == (3 if train else 1) and figures.get("parts") == (None if train else 10)
-    write_json(
-        folder / "meta.json",
-        {"task": {"kind": "classes", "names": list(tiny.TASK.names)}, "input": described(READS)},
-    )
+    write_meta(folder)
     return folder
+
+
+def write(folder: Path, split: str, clips: list[bytes], labels: Any) -> dict[str, Any]:
+    """Write a split's clean table and its arrays to one folder; return the statistics of the arrays."""
+    table = pa.table(
+        {
+            "id": [f"{split}:{n}" for n in range(len(clips))],
+            "audio": clips,
+            "label": pa.array(labels, pa.int32()),
+        }
+    )
+    pq.write_table(table, folder / f"{split}.parquet")
+    return audio_arrays.tokenize(folder / f"{split}.parquet", READS, folder, 2, lambda count: None, tiny.TASK)
+
+
+def write_meta(folder: Path) -> None:
+    task = {"kind": "classes", "names": list(tiny.TASK.names)}
+    write_json(folder / "meta.json", {"task": task, "input": described(READS)})
 
 
 def test_parts_are_evenly_spaced_and_reach_the_end() -> None:
@@ -96,3 +106,27 @@ def test_placement_and_disk_space_know_of_parts(arrays: Path, tmp_path: Path) ->
     more = disk_space.check(tables, READS, tmp_path) - disk_space.check(tables, ONE, tmp_path)
     copies = disk_space._copies()
     assert more == copies * 2 * (2 * len(SECONDS)) * 16 * 32, "two more of each clip of val and test"
+
+
+@pytest.mark.parametrize("model", ["linear", "knn"])
+def test_baselines_on_features_read_what_the_models_read(
+    model: Literal["linear", "knn"], tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Low, middle and high notes of two parts each are told apart by features that are averaged."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    Path("requirements.lock").write_text("")
+    tiny.write_image_base(Path("data/base"), size=16)
+    Path("data/arrays").mkdir()
+    labels, rows = np.arange(12) % 3, {}
+    for place, split in enumerate(("train", "val", "test")):
+        notes = [(300, 900, 2400)[label] * (1 + n / 100 + place / 200) for n, label in enumerate(labels)]
+        write(Path("data/arrays"), split, [saved(tone(note, 0.4)) for note in notes], labels)
+        rows[split] = Rows([], [], labels)
+    write_meta(Path("data/arrays"))
+    recipe = params.read(root / "recipes/audio-folder.yaml")
+    subject = measurements.Subject(recipe.evaluate, recipe.finetune, tiny.machine())
+    baseline = params.FeaturesBaseline(kind="features", model=model, neighbours=3, C=(1.0,))
+    answers = measurements.answer(subject, baseline, rows)
+    assert subject.features["test"].shape == (12, 32)
+    assert (answers["test"].predicted == labels).mean() >= 0.8
