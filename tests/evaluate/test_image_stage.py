@@ -211,7 +211,7 @@ def test_features_are_what_the_base_model_makes_of_a_sample(run: Run) -> None:
 
 
 def test_baselines_that_pictures_do_not_have_are_refused(run: Run) -> None:
-    with pytest.raises(ParamsError, match=r"\(tfidf\) is for text"):
+    with pytest.raises(ParamsError, match=r"tfidf, but preprocess\.kind is images"):
         run(
             baselines=[
                 {"kind": "tfidf", "model": "svm", "min_df": 2, "max_ngram": 1, "stop_words": None, "C": [1.0]}

@@ -86,7 +86,7 @@ def test_the_gate_gives_a_verdict_that_names_the_way_out(monkeypatch: pytest.Mon
     monkeypatch.setattr(gate, "check_metric", lambda *_: None)
     monkeypatch.setattr(promote, "_note", lambda registry, version, record, text: recorded.append(record))
     monkeypatch.setattr(scoring, "score", lambda *_: pytest.fail("no model need be loaded"))
-    settings = params.read(ROOT / "recipes/quick.yaml").promotion
+    settings = params.read(ROOT / "recipes/labels-csv.yaml").promotion
     outcome = promote.judge(Registry(CLASSES), settings, Version(4, {}), True)  # type: ignore[arg-type]
     assert not outcome.passed and not outcome.to_move and recorded == [outcome.record]
     assert "NOT met, task: the champion, version 3 of texts, has the task classes" in outcome.text

@@ -176,7 +176,7 @@ def test_new_texts_come_as_lists_of_tokens_too(form: str, tmp_path: Path) -> Non
             pq.write_table(pa.table({"text": tokens}), path)
             own.pop("encoding")
         case ["delimited"]:
-            own |= {"delimiter": ",", "quote": '"', "skip_lines": 0, "columns": None}
+            own |= {"delimiter": ",", "quote": '"', "escape": None, "skip_lines": 0, "columns": None}
             pd.DataFrame({"text": map(json.dumps, tokens)}).to_csv(path)
         case ["token_xml"]:
             own = {"kind": "token_xml", "element": "A"}

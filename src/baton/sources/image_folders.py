@@ -99,9 +99,9 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
     return found
 
 
-def read_file(path: Path, name: str, label: str | list[str] | None, most: int = MOST_BYTES) -> RawImage:
-    """Read the bytes of a file, or say what is wrong with it; `most` is the most bytes that it may have."""
-    name = _text(name)
+def read_file(path: Path, name: str, label: str | list[str] | None, most: int | None = None) -> RawImage:
+    """Read a file of at most `most` (MOST_BYTES) bytes, or say what is wrong with it."""
+    name, most = _text(name), MOST_BYTES if most is None else most
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):

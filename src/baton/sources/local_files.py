@@ -22,9 +22,20 @@ def copy(source: Path, target: Path) -> None:
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copy every file below a folder, except those that operating systems, programs and DVC left there."""
+    """Copy every file below a folder, except those that operating systems, programs and DVC left there.
+
+    Raises:
+        SourceError: there are none, or a link leads to a folder above it.
+    """
     left_out: Counter[str] = Counter()
     for path in files_of(source, left_out):
+        if path.is_dir():
+            raise SourceError(
+                f"{one_line(str(path))} leads to a folder that contains it",
+                got="a circular link",
+                expected="files, folders and links to them",
+                hint=f"remove the link, or move it out of {INBOX}/",
+            )
         if path.suffix != ".dvc":
             copy(path, target / path.relative_to(source))
     if not target.is_dir():
@@ -71,21 +82,15 @@ def files_of(
 ) -> Iterator[Path]:
     """Yield every file below a folder except system files, which `left_out` counts by kind.
 
-    Links to folders are followed; `above` holds the folders that are being read.
+    Links to folders are followed, but for those to a folder that is being read (`above`): they are yielded.
 
     Raises:
-        SourceError: a folder cannot be read, or a link leads to a folder above it.
+        SourceError: a folder cannot be read.
     """
-    own = folder.resolve()
-    if own in above:
-        hint = f"remove the link, or move it out of {INBOX}/"
-        got = f"a link to {os.path.relpath(own)}"
-        raise SourceError(
-            f"{one_line(str(folder))} contains itself", got=got, expected="folders of files", hint=hint
-        )
+    above = (*above, folder.resolve())
     for path in entries(folder, Counter() if left_out is None else left_out):
-        if path.is_dir():
-            yield from files_of(path, left_out, (*above, own))
+        if path.is_dir() and path.resolve() not in above:
+            yield from files_of(path, left_out, above)
         else:
             yield path
 
