@@ -22,6 +22,15 @@ from baton.params.base import (
     WheelBase,
     WhisperBase,
 )
+from baton.params.encoded_sources import (
+    Content,
+    DigitsSource,
+    FolderSource,
+    IdxSource,
+    TableSource,
+    TextBeside,
+    TorchvisionSource,
+)
 from baton.params.evaluate import (
     BandsBaseline,
     Baseline,
@@ -53,6 +62,7 @@ from baton.params.formats import (
     SquadFormat,
     TokenXmlFormat,
 )
+from baton.params.heads import DecoderHead, Head, LinearHead, MlpHead
 from baton.params.lifecycle import (
     ClassFloor,
     DriftLimits,
@@ -82,22 +92,22 @@ from baton.params.row_checks import AudioChecks, Checks, ImageChecks, ImageTextC
 from baton.params.runtime import MlflowTracking, NoTracking, Runtime, Tracking
 from baton.params.source import (
     AptSource,
-    Content,
-    DigitsSource,
-    Files,
-    FolderSource,
-    HubFiles,
     HubSource,
-    IdxSource,
     LocalSource,
     PackageSource,
-    PerSplit,
     SklearnSource,
     Source,
-    TableSource,
-    TextBeside,
-    TorchvisionSource,
     WheelSource,
+)
+from baton.params.split_files import Files, HubFiles, PerSplit
+from baton.params.students import (
+    BaseStudent,
+    EncoderDecoderStudent,
+    ImageTextStudent,
+    LayersStudent,
+    Student,
+    TimmStudent,
+    WholeStudent,
 )
 from baton.params.task import (
     AUTO,
@@ -124,25 +134,7 @@ from baton.params.tokenize import (
     Unknown,
     WindowsTruncation,
 )
-from baton.params.training import (
-    BaseStudent,
-    DecoderHead,
-    Distill,
-    EarlyStopping,
-    Ema,
-    EncoderDecoderStudent,
-    Finetune,
-    Head,
-    ImageTextStudent,
-    LayersStudent,
-    LinearHead,
-    MlpHead,
-    Probe,
-    Student,
-    TimmStudent,
-    Training,
-    WholeStudent,
-)
+from baton.params.training import Distill, EarlyStopping, Ema, Finetune, Probe, Training
 
 __all__ = [
     "AUTO",

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from baton.params.base import ImageTextBase, TimmBase
+from baton.params.students import BaseStudent, ImageTextStudent, TimmStudent
 from baton.params.tokenize import AutoLength, WindowsTruncation
-from baton.params.training import BaseStudent, ImageTextStudent, TimmStudent
 
 if TYPE_CHECKING:
     from baton.params.reading import Params

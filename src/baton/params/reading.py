@@ -25,6 +25,7 @@ from baton.params import (
 from baton.params.base import Base, StudentBase
 from baton.params.evaluate import Evaluate
 from baton.params.fields import Section
+from baton.params.heads import Head
 from baton.params.lifecycle import Promotion, Retrain
 from baton.params.preprocess import Preprocess
 from baton.params.problems import problem
@@ -32,7 +33,7 @@ from baton.params.runtime import Runtime, Tracking
 from baton.params.source import Source
 from baton.params.task import AUTO, Task
 from baton.params.tokenize import Tokenize
-from baton.params.training import Distill, Finetune, Head
+from baton.params.training import Distill, Finetune
 
 PATH = Path("params.yaml")
 

@@ -1,47 +1,20 @@
-"""`finetune` and `distill`: heads, students, and the keys that every training run needs."""
+"""`finetune` and `distill`, and the keys that every training run needs."""
 
 from collections import Counter
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from baton.params.augmentation import Augmentation
-from baton.params.fields import Argument, Count, Section, Seed
+from baton.params.fields import Count, Section, Seed
+from baton.params.heads import Head
+from baton.params.students import Student
 
 
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"{repeated[0]} is named twice")
     return names
-
-
-class LinearHead(Section):
-    """Pooling, dropout, one linear layer."""
-
-    kind: Literal["linear"]
-    pooling: Literal["cls", "mean", "pooler"]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-
-
-class MlpHead(Section):
-    """Pooling, dropout, a hidden layer of `width` with tanh, dropout, one linear layer."""
-
-    kind: Literal["mlp"]
-    pooling: Literal["cls", "mean", "pooler"]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    width: Count
-
-
-class DecoderHead(Section):
-    """The base model's own decoder, which writes texts; it has no settings."""
-
-    kind: Literal["decoder"]
-
-    pooling: ClassVar[Literal["mean"]] = "mean"  # nothing is pooled; heads of other kinds have these keys
-    dropout: ClassVar[float] = 0.0
-
-
-Head = Annotated[LinearHead | MlpHead | DecoderHead, Field(discriminator="kind")]
 
 
 class EarlyStopping(Section):
@@ -158,65 +131,6 @@ class Finetune(Training):
                 f"(it is {self.head.kind})"
             )
         return self
-
-
-def _ordered(layers: tuple[int, ...]) -> tuple[int, ...]:
-    if not layers or list(layers) != sorted(set(layers)):
-        raise ValueError(f"{list(layers)} must name at least one layer, each once, in ascending order")
-    return layers
-
-
-Layers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_ordered)]
-
-
-class LayersStudent(Section):
-    """Some of the teacher's layers, with its embeddings and head (as in DistilBERT, Sanh et al. 2019)."""
-
-    kind: Literal["teacher_layers"]
-    layers: Layers
-
-
-class EncoderDecoderStudent(Section):
-    """Some layers of the teacher's encoder and decoder (Shleifer & Rush 2020, arXiv:2010.13002)."""
-
-    kind: Literal["encoder_decoder_layers"]
-    encoder_layers: Layers
-    decoder_layers: Layers
-
-
-class TimmStudent(Section):
-    """A timm architecture with its `arguments`, from scratch: a smaller ViT, or a convolutional network."""
-
-    kind: Literal["timm"]
-    architecture: str
-    arguments: dict[str, Argument]
-
-
-class BaseStudent(Section):
-    """The model of `student_base`, with its own tokenizer; `layers` of its encoder, or all of them (null)."""
-
-    kind: Literal["base"]
-    layers: Layers | None
-
-
-class WholeStudent(Section):
-    """The teacher's encoder, with all its layers."""
-
-    kind: Literal["whole"]
-
-
-class ImageTextStudent(Section):
-    """A student of each encoder of a teacher that reads images with texts."""
-
-    kind: Literal["image_text"]
-    image: Annotated[WholeStudent | LayersStudent | TimmStudent, Field(discriminator="kind")]
-    text: Annotated[WholeStudent | LayersStudent, Field(discriminator="kind")]
-
-
-Student = Annotated[
-    LayersStudent | EncoderDecoderStudent | TimmStudent | BaseStudent | ImageTextStudent,
-    Field(discriminator="kind"),
-]
 
 
 class Distill(Training):

@@ -1,0 +1,48 @@
+"""The files of a source: one, or several that make one table, for each split."""
+
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator
+
+from baton.params.fields import RelativePath, Section, as_tuple, in_inbox
+
+Where = TypeVar("Where")
+
+
+class PerSplit(Section, Generic[Where]):
+    """One value per split.
+
+    Without `val`, a validation split is cut from train; without `test`, a test split is cut too.
+    """
+
+    train: Where
+    val: Where | None = None
+    test: Where | None = None
+
+    def named(self) -> dict[str, Where]:
+        """Map the name of each split to its value, for the splits that have one."""
+        pairs = {"train": self.train, "val": self.val, "test": self.test}
+        return {split: where for split, where in pairs.items() if where is not None}
+
+
+def _joinable(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("must name at least one file")
+    if len(names) > 1 and any(not name.endswith(".parquet") for name in names):
+        raise ValueError("several files can be joined into one table only if they are Parquet (*.parquet)")
+    return names
+
+
+Files = PerSplit[RelativePath]
+_Shards = Annotated[tuple[RelativePath, ...], BeforeValidator(as_tuple), AfterValidator(_joinable)]
+HubFiles = PerSplit[_Shards]
+
+
+def watched(files: Files) -> Files:
+    """Refuse files outside inbox/."""
+    for name in files.named().values():
+        in_inbox(name)
+    return files
+
+
+InboxFiles = Annotated[Files, AfterValidator(watched)]
