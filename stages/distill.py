@@ -105,7 +105,7 @@ def new(
         return made, replace(info, input=reads)
     parent, info = model_folder.load(TEACHER, attention)
     made = student.make(parent, info, settings.student, settings, attention)
-    if isinstance(settings.student, params.TimmStudent):  # the others have the teacher's head
+    if student.has_new_head(made, parent, settings.student):
         trainings.start_from_prior(made, job.data)
     return made, info
 

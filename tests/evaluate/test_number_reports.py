@@ -185,6 +185,13 @@ def test_other_figures_are_tested_by_exchanging_outputs_as_in_scipy() -> None:
     found = number_exchange.p_values(
         true[:, None], first[:, None], second[:, None], Numbers(("a",), (0.0,), (1.0,), "mse", 0.9), 9999, 0
     )
+    small = number_exchange.p_values(
+        *(1e-13 * own[:, None] for own in (true, first, second)),
+        Numbers(("a",), (0.0,), (1e-13,), "mse", 0.9),
+        9999,
+        0,
+    )
+    assert small == pytest.approx(found), "whatever the unit"
     ranks = [stats.rankdata(own) for own in (true, first, second)]
     for name, figure, pair in (
         ("rmse_p", lambda own: root_mean_squared_error(true, own), (first, second)),

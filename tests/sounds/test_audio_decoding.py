@@ -113,6 +113,8 @@ def test_of_opposite_phases_the_first_channel_is_read_and_noted() -> None:
     assert not lifted.silent
     nearly = decode(saved(np.stack([left, -0.9 * left], 1), "WAV", "FLOAT"), 10)
     assert "opposite phases: first channel" in nearly.notes
+    with pytest.raises(UndecodableError, match="the first is silent"):
+        decode(saved(np.stack([0 * left, left, -left], 1), "WAV", "FLOAT"), 10)
 
 
 @pytest.mark.parametrize(("form", "subtype"), EVERY)

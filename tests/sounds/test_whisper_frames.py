@@ -5,6 +5,8 @@ import pytest
 import torch
 from transformers import WhisperFeatureExtractor
 
+from baton import params
+from baton.batches.augmentation import masking
 from baton.contracts.input_spec import AudioInput
 from baton.sounds import log_mel, whisper_frames
 from tests.audio_files import melody, noise
@@ -44,6 +46,10 @@ def test_masks_mixing_and_silence_leave_the_positions_alone() -> None:
     for varied in (stripes, mixed, clip.float().mean(3, keepdim=True) * 0.5 + 0.5 * clip):
         assert torch.equal(whisper_frames.heard(varied), whisper_frames.heard(clip))
     assert whisper_frames.heard(torch.zeros_like(clip)).sum() == 1
+    settings = params.Masks(time=1, frames=clip.shape[3], frequency=0, bands=1)
+    whole = torch.tensor([[[clip.shape[3] // 8, clip.shape[3]]]])  # to the end of the silence
+    masked = masking.masked(clip, whole, settings, 128)
+    assert torch.equal(whisper_frames.heard(masked), whisper_frames.heard(clip))
 
 
 def test_the_mean_is_over_the_clip_alone() -> None:

@@ -64,6 +64,16 @@ def test_questions_with_and_without_answers(tmp_path: Path) -> None:
     assert note.endswith("1 of 3 questions have no answer")
 
 
+def test_a_question_without_a_list_of_answers_was_not_annotated(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, {"id": "a", "question": "Where?"}, {"id": "b", "question": "Who?", "answers": None}
+    )
+    path.write_text(path.read_text("utf-8").replace('"title": "Andes", ', ""), "utf-8")
+    rows = read(path).rows
+    assert [row.label for row in rows] == ["", ""]  # a missing label
+    assert {row.extras.group for row in rows} == {CONTEXT}, "without a title, the context groups them"
+
+
 @pytest.mark.parametrize(
     ("made", "fault"),
     [

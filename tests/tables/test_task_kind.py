@@ -120,3 +120,22 @@ def test_the_reason_comes_with_how_to_say_otherwise(values: list[Any], otherwise
 def test_a_column_without_values_is_named(values: list[Any]) -> None:
     with pytest.raises(DataError, match=r"(?s)has no values.*got:.*expected:.*next:"):
         infer(values, "label")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([[0, 1, 0], [1, 0, 0]] * 9, "holds lists of numbers"),
+        (["[0, 1, 0]", "[1, 0, 0]"] * 9, "holds lists of numbers"),
+        ([[0.1, 1.2], [0.3, 2.5]] * 9, "holds lists of numbers"),
+        (["['red', 'green']", "['red']"] * 9, "lists that are not JSON"),
+        (["[0 1 0]", "[1 0 0]"] * 9, "lists that are not JSON"),
+    ],
+)
+def test_lists_that_are_no_names_are_not_guessed_at(values: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        infer(values, "target")
+
+
+def test_lists_of_numbered_labels_are_labels() -> None:
+    assert infer([[3], [1, 7], []] * 9, "target").task == {"kind": "labels", "separator": None}

@@ -15,6 +15,7 @@ def cut(text: str, how: words.Cut) -> list[str]:
     [
         ("", [], []),
         (" \n\t\u00a0", [], []),
+        ("Smith\n\nParis \tx", ["Smith", "Paris", "x"], ["Smith", "Paris", "x"]),
         ("A man, a plan", ["A", "man,", "a", "plan"], ["A", "man", ",", "a", "plan"]),
         ("U.S. don't 3,5", ["U.S.", "don't", "3,5"], ["U", ".", "S", ".", "don", "'", "t", "3", ",", "5"]),
         ("Zürich\u00a0\u2013 東京", ["Zürich", "\u2013", "東京"], ["Zürich", "\u2013", "東", "京"]),

@@ -121,6 +121,17 @@ def _of_images(
     return _blocks(teacher, info, reads, student.layers, settings, attention)
 
 
+def has_new_head(made: Classifier, teacher: Classifier, student: params.Student) -> bool:
+    """Return whether a student of `make` has a head of its own; the others start with the teacher's."""
+    match student:
+        case params.TimmStudent():
+            return True
+        case params.ImageTextStudent():
+            return bool(made.backbone.widths != teacher.backbone.widths)
+        case _:
+            return False
+
+
 def on_base(
     base: Path,
     info: ModelInfo,

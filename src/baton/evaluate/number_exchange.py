@@ -39,7 +39,10 @@ def p_values(
     squares = (first - targets) ** 2, (second - targets) ** 2
     total = ((targets - targets.mean(axis=0)) ** 2).sum(axis=0)
     share = np.where(total > 0, 1 / np.where(total > 0, total, 1.0), 0.0)
-    both, units = (squares[0] + squares[1]).sum(axis=0), np.array(spec.units) * len(targets) ** 0.5
+    # p does not depend on the unit of a single number; in its deviations, rounding is told from a difference.
+    one_unit = np.where(total > 0, np.sqrt(total / len(targets)), 1.0)
+    both = (squares[0] + squares[1]).sum(axis=0)
+    units = (one_unit if spec.width == 1 else np.array(spec.units)) * len(targets) ** 0.5
 
     def rmse(change: Floats) -> Floats:  # (draws, numbers) -> (draws,)
         one, other = (np.sqrt(np.maximum(both + sign * change, 0) / 2) for sign in (1, -1))

@@ -48,6 +48,7 @@ class SpanFitted:
             logits[0] = CERTAIN if found is None else 0.0
             if found is not None:
                 first, end, value = found
+                end = min(end, first + self.spec.max_answer_words)
                 logits[1 + first, 0] = logits[end, 1] = 1 + value
             parts.append(logits)
         offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)

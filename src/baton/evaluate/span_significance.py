@@ -63,7 +63,9 @@ class SpanBootstrap(Resamples):
         if figure == "exact_match":
             pair = significance.discordant(self.hits(first), self.hits(second))
             return value, list(proportions.paired_interval(*pair, len(self.hits(first)), level))
-        low, high = proportions.paired_interval(0, 0, len(self.hits(first)), level)
+        has = self.statistics[first][:, span_outputs.HAS] > 0
+        rows = {"has": has.sum(), "no": (~has).sum()}.get(figure.partition("_")[0], len(has))
+        low, high = proportions.paired_interval(0, 0, int(rows), level)
         return value, widest(drawn, (max(-1.0, value + low), min(1.0, value + high)))
 
     def scores(self, name: str) -> Floats:

@@ -174,6 +174,10 @@ def _decoded(file: Any, name: str, max_seconds: float, notes: tuple[str, ...]) -
     found = [f"{file.samplerate} Hz", *_depth(file.subtype), *notes]
     powers = squares - totals**2 / count  # without the means: an offset has no phase
     opposite = file.channels > 1 and powers[0] < OPPOSITE * powers[1:].mean()
+    if opposite and powers[1] < OPPOSITE * powers[1:].mean():
+        raise UndecodableError(
+            "unreadable", "unsupported: the channels cancel each other, the first is silent"
+        )
     if file.channels > 1:
         found.append("opposite phases: first channel" if opposite else f"{file.channels} channels mixed")
     samples = np.concatenate(first if opposite else mixed)

@@ -37,7 +37,7 @@ def read(table: RawTable, wanted: Columns) -> None:
             table.reject(f"its id {own!r} is that of row {table.split}:{number}")
         elif impossible and values["answers"]:
             table.reject("is_impossible, but it has an answer")
-        elif impossible is False and not values["answers"]:
+        elif impossible is False and values["answers"] == []:
             table.reject("no answer, and not is_impossible")
         else:
             table.add(*wanted.row({name: values[name] for name in wanted.names}))
@@ -64,10 +64,13 @@ def _questions(table: RawTable) -> Iterator[tuple[dict[str, Any], bool | None]]:
 def _values(
     article: Mapping[str, Any], paragraph: Mapping[str, Any], raw: Mapping[str, Any]
 ) -> dict[str, Any]:
+    answers = raw.get("answers")
+    if answers is None and raw.get("is_impossible"):
+        answers = []  # otherwise it was not annotated: a missing label
     return {
         "id": raw["id"],
-        "title": article.get("title", ""),
+        "title": article.get("title") or paragraph["context"],  # what groups questions
         "question": raw["question"],
         "context": paragraph["context"],
-        "answers": raw.get("answers") or [],
+        "answers": answers,
     }

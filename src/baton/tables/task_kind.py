@@ -34,12 +34,21 @@ def infer(values: Sequence[Any], column: str, where: str = "the recipe") -> Infe
         raise _no_values(column, f"{len(values):,} empty cells", where)
     if (places := _of_answers(cells, column) or _of_entities(cells, column)) is not None:
         return places
+    _refuse_vectors(cells, column)
     lists = sum(isinstance(value, list) for value in cells)
     if 2 * lists > len(cells):
         return _labels(None, f"{lists:,} of {len(cells):,} cells of {column!r} are lists")
     texts = [text.strip() for text in map(plain, cells) if text is not None]
     if 2 * (as_json := sum(_is_list(text) for text in texts)) > len(texts):
         return _labels(None, f"{as_json:,} of {len(texts):,} cells of {column!r} are lists, written as JSON")
+    if 2 * sum(text[:1] + text[-1:] in {"[]", "{}", "()"} for text in texts) > len(texts):
+        raise DataError(
+            f"column {column!r} holds lists that are not JSON",
+            got=texts[0][:40],
+            expected='JSON such as ["a", "b"], or names with a separator between them',
+            hint="write lists with json.dumps, not str; or set "
+            f"{written(CLASSES)} in {where} if each cell is one name",
+        )
     if set(map(str.lower, texts)) <= labels.NULLS:
         raise _no_values(column, f"{len(cells):,} cells such as {str(cells[0])[:40]!r}", where)
     return (
@@ -47,6 +56,22 @@ def infer(values: Sequence[Any], column: str, where: str = "the recipe") -> Infe
         or _of_separator(texts, column, where)
         or _of_names(texts, column, where)
     )
+
+
+def _refuse_vectors(cells: Sequence[Any], column: str) -> None:
+    """Refuse lists of numbers: `[0, 1, 0]` for the second of three labels names the labels 0 and 1."""
+    lists = [own for own in map(_as_list, cells) if own]
+    numbers = [own for own in lists if all(isinstance(item, int | float) for item in own)]
+    if 2 * len(numbers) <= len(cells):
+        return
+    vectors = len(set(map(len, numbers))) == 1 and any(len(set(own)) < len(own) for own in numbers)
+    if vectors or any(isinstance(item, float) for own in numbers for item in own):
+        raise DataError(
+            f"column {column!r} holds lists of numbers",
+            got=json.dumps(numbers[0])[:40],
+            expected="lists of names, or one column for each number",
+            hint="write the names of labels instead of 0 and 1, or the numbers in columns of their own",
+        )
 
 
 def _no_values(column: str, got: str, where: str) -> DataError:

@@ -27,7 +27,7 @@ FILLERS = {0x115F, 0x1160, 0x3164, 0xFFA0}
 ZERO_WIDTH_SPACE = 0x200B
 # What stands for a character when words are looked for: a mark, an invisible character, an unspaced letter.
 MARK, HIDDEN, ALONE = "\u0301", "\u00ad", "\u4e00"
-UNSEEN = rf"{HIDDEN}{MARK}\x00-\x1f\x7f"  # what is not a word without other characters
+UNSEEN = rf"{HIDDEN}{MARK}\x00-\x08\x0e-\x1b\x7f"  # no word without others, and no white space
 # `space`: what lies between white space, as in texts that were cut into words before (joined by one space
 # each). `pattern`: letters, digits and underscores, each letter of `UNSPACED` alone, and every other visible
 # character alone. Marks belong to what is before them. Invisible characters are inside of words, but neither

@@ -47,12 +47,18 @@ def stripes(settings: params.Masks, drawn: NDArray[np.float64], size: tuple[int,
 
 
 def masked(pixels: torch.Tensor, own: torch.Tensor, settings: params.Masks, level: int) -> torch.Tensor:
-    """Return uint8 images (images, channels, bands, frames) with stripes (images, stripes, 2) of a level."""
+    """Return uint8 images (images, channels, bands, frames) with stripes (images, stripes, 2) of a level.
+
+    Stripes of time end with the clip: one in the silence that follows it would make the clip longer for a
+    model that takes the mean over a clip's frames.
+    """
     time, frequency = own[:, : settings.time], own[:, settings.time :]
-    hidden = (
-        _inside(time, pixels.shape[3])[:, None, None, :]
-        | _inside(frequency, pixels.shape[2])[:, None, :, None]
-    )
+    frames = torch.arange(pixels.shape[3], device=pixels.device)
+    sounding = (pixels != 0).any(dim=1).any(dim=1)  # (images, frames)
+    end = torch.where(sounding, frames, -1).amax(dim=1, keepdim=True)  # the last frame that is not silent
+    hidden = (_inside(time, pixels.shape[3]) & (frames <= end))[:, None, None, :] | _inside(
+        frequency, pixels.shape[2]
+    )[:, None, :, None]
     return torch.where(hidden, level, pixels)
 
 
