@@ -68,7 +68,7 @@ def test_all_six_stages_run(project: Project) -> None:
     low, high = own["mae_interval"]
     assert low <= own["mae"] <= high
     assert "student_vs_control" in metrics["comparison"] and metrics["recommended"]["model"]
-    assert metrics["test"]["baselines"] == ["mean", "tfidf_ridge"]
+    assert metrics["test"]["baselines"] == ["median", "mean", "tfidf_ridge"]
 
 
 def truth(project: Project) -> NDArray[np.float64]:
