@@ -27,6 +27,7 @@ from baton.evaluate.proportions import wilson
 from baton.evaluate.report import class_tables, class_terminal
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
+from baton.evaluate.report_defaults import ReportDefaults
 from baton.evaluate.significance import Bootstrap
 from baton.tasks import metrics
 from baton.tasks.answers import probabilities
@@ -45,7 +46,7 @@ class Served(Outputs):
 
 
 @dataclass(frozen=True)
-class ClassReports:
+class ClassReports(ReportDefaults):
     """Figures of the most probable class and of the probabilities; McNemar's test and Tango's interval."""
 
     spec: Classes
@@ -64,9 +65,7 @@ class ClassReports:
         bounded="Tango's",
         remark=class_terminal.REMARK,
     )
-    explains: ClassVar[bool] = True
     counting: ClassVar[str] = "accuracy"
-    fewest: ClassVar[int] = 1
     p: ClassVar[str] = "mcnemar_p"
 
     @property

@@ -27,6 +27,7 @@ from baton.evaluate.label_significance import LabelBootstrap
 from baton.evaluate.report import label_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
+from baton.evaluate.report_defaults import ReportDefaults
 from baton.evaluate.resampling import means
 from baton.tasks import label_figures
 from baton.tasks.label_figures import LabelFigures
@@ -35,7 +36,7 @@ Marks = NDArray[np.float32]  # (n, labels), 0 or 1
 
 
 @dataclass(frozen=True)
-class LabelReports:
+class LabelReports(ReportDefaults):
     """F1 of labels at their thresholds; paired bootstrap, and approximate randomisation of micro F1."""
 
     spec: Labels
@@ -62,10 +63,8 @@ class LabelReports:
         bounded="the bootstrap's",
         remark=label_tables.REMARK,
     )
-    explains: ClassVar[bool] = False
     p: ClassVar[str] = "micro_f1_p"
     counting: ClassVar[str] = "subset_accuracy"
-    fewest: ClassVar[int] = 1
 
     @property
     def figures(self) -> LabelFigures:
@@ -111,14 +110,6 @@ class LabelReports:
         """Return each label of each row, and whether it was predicted."""
         rows, names = np.nonzero(targets)
         return names, outputs.predicted[rows, names]
-
-    def label_map(
-        self,
-        targets: Marks,  # noqa: ARG002
-        outputs: LabelOutputs,  # noqa: ARG002
-    ) -> tuple[bool, str] | None:
-        """Return None: labels that go together look like swapped ones."""
-        return None
 
     def in_words(self, paired: Mapping[str, Any], first: str, second: str) -> str:
         """Return how many rows only one of two models has exactly right, and p of equal micro F1."""
@@ -228,11 +219,3 @@ class LabelReports:
     def summary(self, models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, list[str]]]:
         """Return columns and cells of the terminal's table."""
         return label_tables.summary(models)
-
-    def beyond_summary(
-        self,
-        models: Mapping[str, Mapping[str, Any]],  # noqa: ARG002
-        test: Mapping[str, Any],  # noqa: ARG002
-    ) -> tuple[str, list[str], list[list[str]]] | None:
-        """Return None: one table holds everything."""
-        return None

@@ -20,13 +20,14 @@ from baton.evaluate.number_significance import NumberBootstrap
 from baton.evaluate.report import number_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
+from baton.evaluate.report_defaults import ReportDefaults
 from baton.tasks.number_figures import HIGH, LOW, NumberFigures
 
 Targets = NDArray[np.float64]  # (n, numbers), in their units
 
 
 @dataclass(frozen=True)
-class NumberReports:
+class NumberReports(ReportDefaults):
     """Errors, correlations and coverage; bootstrap intervals, and a test by exchanging errors."""
 
     spec: Numbers
@@ -49,7 +50,6 @@ class NumberReports:
         remark=number_tables.REMARK,
         loss="loss of standardised numbers",
     )
-    explains: ClassVar[bool] = False
     p: ClassVar[str] = "mae_p"
     counting: ClassVar[str] = ""
     fewest: ClassVar[int] = number_significance.FEWEST
@@ -94,22 +94,6 @@ class NumberReports:
         """Return the mean absolute error on `rows`, with Student's interval."""
         own = number_outputs.errors(targets, outputs, self.spec)[rows]
         return float(own.mean()), *number_significance.mean_interval(own, confidence)
-
-    def found(
-        self,
-        targets: Targets,  # noqa: ARG002
-        outputs: NumberOutputs,  # noqa: ARG002
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return nothing: a number is not found, but near."""
-        return np.zeros(0, np.int64), np.zeros(0, np.bool_)
-
-    def label_map(
-        self,
-        targets: Targets,  # noqa: ARG002
-        outputs: NumberOutputs,  # noqa: ARG002
-    ) -> tuple[bool, str] | None:
-        """Return None: numbers have the names of their columns."""
-        return None
 
     def in_words(self, paired: Mapping[str, Any], first: str, second: str) -> str:
         """Return on how many rows each of two models is closer, and p of equal errors."""
@@ -189,16 +173,6 @@ class NumberReports:
             )
         return max(found, key=lambda one: (one[1][0], one[0]))  # the number that is surest to be wrong
 
-    def beyond(
-        self,
-        splits: Mapping[str, Rows],  # noqa: ARG002
-        outputs: Mapping[str, NumberOutputs],  # noqa: ARG002
-        best: str | None,  # noqa: ARG002
-        confidence: float,  # noqa: ARG002
-    ) -> dict[str, dict[str, Any]]:
-        """Return no further figures."""
-        return {}
-
     def paired(self, boot: NumberBootstrap, first: str, second: str) -> dict[str, Any]:
         """Compare two models alone, see `number_significance.with_tests`."""
         return number_significance.with_tests(boot, first, second)
@@ -242,14 +216,6 @@ class NumberReports:
     def summary(self, models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, list[str]]]:
         """Return columns and cells of the terminal's table."""
         return number_tables.summary(models)
-
-    def beyond_summary(
-        self,
-        models: Mapping[str, Mapping[str, Any]],  # noqa: ARG002
-        test: Mapping[str, Any],  # noqa: ARG002
-    ) -> tuple[str, list[str], list[list[str]]] | None:
-        """Return None: one table holds everything."""
-        return None
 
 
 def _is_of(key: str, name: str) -> bool:

@@ -17,6 +17,7 @@ from baton.evaluate.inputs import Rows
 from baton.evaluate.report import sequence_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
+from baton.evaluate.report_defaults import ReportDefaults
 from baton.evaluate.sequence_baselines import SequenceBaselines
 from baton.evaluate.sequence_outputs import SequenceOutputs
 from baton.evaluate.sequence_significance import SequenceBootstrap
@@ -27,7 +28,7 @@ References = NDArray[Any]  # (n,) of strings
 
 
 @dataclass(frozen=True)
-class SequenceReports:
+class SequenceReports(ReportDefaults):
     """chrF, BLEU and exact match; paired bootstrap, and approximate randomisation of chrF."""
 
     spec: task_spec.Sequence
@@ -41,10 +42,8 @@ class SequenceReports:
         bounded="the bootstrap's",
         remark=sequence_tables.REMARK,
     )
-    explains: ClassVar[bool] = False
     p: ClassVar[str] = "chrf_p"
     counting: ClassVar[str] = "exact_match"
-    fewest: ClassVar[int] = 1
 
     @property
     def figures(self) -> SequenceFigures:
@@ -81,18 +80,6 @@ class SequenceReports:
     ) -> tuple[float, float, float]:
         """Return chrF on `rows`, see `sequence_outputs.of_rows`."""
         return sequence_outputs.of_rows(_statistics(targets, outputs)[rows], confidence)
-
-    def found(
-        self,
-        targets: References,  # noqa: ARG002
-        outputs: SequenceOutputs,  # noqa: ARG002
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return nothing: texts have no names."""
-        return np.empty(0, np.int64), np.empty(0, np.bool_)
-
-    def label_map(self, targets: References, outputs: SequenceOutputs) -> tuple[bool, str] | None:  # noqa: ARG002
-        """Return None: texts have no names that may be swapped."""
-        return None
 
     def in_words(self, paired: Mapping[str, Any], first: str, second: str) -> str:
         """Return how many rows only one of two models has exactly right, and p of equal chrF."""
@@ -145,16 +132,6 @@ class SequenceReports:
         """Return None: a text has no probability."""
         return None
 
-    def beyond(
-        self,
-        splits: Mapping[str, Rows],  # noqa: ARG002
-        outputs: Mapping[str, SequenceOutputs],  # noqa: ARG002
-        best: str | None,  # noqa: ARG002
-        confidence: float,  # noqa: ARG002
-    ) -> dict[str, dict[str, Any]]:
-        """Return no further figures."""
-        return {}
-
     def paired(self, boot: SequenceBootstrap, first: str, second: str) -> dict[str, Any]:
         """Compare two models alone, see `sequence_significance.paired`."""
         return sequence_significance.paired(boot, first, second)
@@ -183,10 +160,6 @@ class SequenceReports:
         """Return examples.csv and errors.csv."""
         return sequence_tables.tables(evaluation)
 
-    def plots(self, evaluation: Evaluation) -> dict[str, Table]:  # noqa: ARG002
-        """Return no plot of the task's own: learning curves are those of every task."""
-        return {}
-
     def draw(self, folder: Path, evaluation: Evaluation) -> None:
         """Draw chrF by the length of the reference."""
         from baton.evaluate.report.sequence_plots import by_length  # matplotlib, which the gate does not need
@@ -196,14 +169,6 @@ class SequenceReports:
     def summary(self, models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, list[str]]]:
         """Return columns and cells of the terminal's table."""
         return sequence_tables.summary(models)
-
-    def beyond_summary(
-        self,
-        models: Mapping[str, Mapping[str, Any]],  # noqa: ARG002
-        test: Mapping[str, Any],  # noqa: ARG002
-    ) -> tuple[str, list[str], list[list[str]]] | None:
-        """Return None: one table holds everything."""
-        return None
 
 
 def _statistics(targets: References, outputs: SequenceOutputs) -> NDArray[np.float64]:

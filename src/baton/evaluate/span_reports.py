@@ -19,6 +19,7 @@ from baton.evaluate.inputs import Rows
 from baton.evaluate.report import span_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
+from baton.evaluate.report_defaults import ReportDefaults
 from baton.evaluate.span_baselines import SpanBaselines
 from baton.evaluate.span_outputs import SpanOutputs
 from baton.evaluate.span_significance import SpanBootstrap
@@ -27,7 +28,7 @@ from baton.tasks.span_figures import SpanFigures
 
 
 @dataclass(frozen=True)
-class SpanReports:
+class SpanReports(ReportDefaults):
     """F1 and exact match as SQuAD defines them; bootstrap and approximate randomisation over questions."""
 
     spec: Spans
@@ -51,8 +52,6 @@ class SpanReports:
         bounded="the bootstrap's",
         remark=span_tables.REMARK,
     )
-    fewest: ClassVar[int] = 1
-    explains: ClassVar[bool] = False
     p: ClassVar[str] = "f1_p"
     counting: ClassVar[str] = "exact_match"
 
@@ -93,18 +92,6 @@ class SpanReports:
     ) -> tuple[float, float, float]:
         """Return F1 on `rows`, see `span_outputs.mean`."""
         return span_outputs.mean(self.score(targets[rows], outputs[rows]), confidence)
-
-    def found(
-        self,
-        targets: Questions,  # noqa: ARG002
-        outputs: SpanOutputs,  # noqa: ARG002
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return nothing: answers have no names."""
-        return np.empty(0, np.int64), np.empty(0, np.bool_)
-
-    def label_map(self, targets: Questions, outputs: SpanOutputs) -> tuple[bool, str] | None:  # noqa: ARG002
-        """Return None: answers have no names that may be swapped."""
-        return None
 
     def in_words(self, paired: Mapping[str, Any], first: str, second: str) -> str:
         """Return how many questions only one of two models answers exactly, and p of equal F1."""
@@ -154,16 +141,6 @@ class SpanReports:
         hits = span_outputs.statistics(targets, answers)[:, span_outputs.EXACT] > 0
         return calibration.of_confidence(answers.sure, hits, bins, confidence)
 
-    def beyond(
-        self,
-        splits: Mapping[str, Rows],  # noqa: ARG002
-        outputs: Mapping[str, SpanOutputs],  # noqa: ARG002
-        best: str | None,  # noqa: ARG002
-        confidence: float,  # noqa: ARG002
-    ) -> dict[str, dict[str, Any]]:
-        """Return no further figures."""
-        return {}
-
     def paired(self, boot: SpanBootstrap, first: str, second: str) -> dict[str, Any]:
         """Compare two models alone, see `span_significance.paired`."""
         return span_significance.paired(boot, first, second)
@@ -190,10 +167,6 @@ class SpanReports:
         """Return strata.csv, coverage.csv, examples.csv and errors.csv."""
         return span_tables.tables(evaluation)
 
-    def plots(self, evaluation: Evaluation) -> dict[str, Table]:  # noqa: ARG002
-        """Return no plot of the task's own: learning curves are those of every task."""
-        return {}
-
     def draw(self, folder: Path, evaluation: Evaluation) -> None:
         """Draw F1 by the length of the answer, and by the share of questions answered."""
         from baton.evaluate.report import span_plots  # matplotlib, which the gate does not need
@@ -203,14 +176,6 @@ class SpanReports:
     def summary(self, models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, list[str]]]:
         """Return columns and cells of the terminal's table."""
         return span_tables.summary(models)
-
-    def beyond_summary(
-        self,
-        models: Mapping[str, Mapping[str, Any]],  # noqa: ARG002
-        test: Mapping[str, Any],  # noqa: ARG002
-    ) -> tuple[str, list[str], list[list[str]]] | None:
-        """Return None: one table holds everything."""
-        return None
 
 
 def _statistics(targets: Questions, outputs: SpanOutputs) -> NDArray[np.float64]:

@@ -107,11 +107,6 @@ class TaskReports(Protocol):
         ...
 
     @property
-    def explains(self) -> bool:
-        """Whether an image's answer is right or wrong, which robustness and galleries are about."""
-        ...
-
-    @property
     def p(self) -> str:
         """The key in `paired` of the p-value of equal main figures."""
         ...

@@ -19,6 +19,7 @@ from baton.evaluate.inputs import Rows
 from baton.evaluate.report import token_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
+from baton.evaluate.report_defaults import ReportDefaults
 from baton.evaluate.resampling import means
 from baton.evaluate.token_baselines import TokenBaselines
 from baton.evaluate.token_outputs import TokenOutputs
@@ -28,7 +29,7 @@ from baton.tasks.token_figures import COLUMN, TokenFigures
 
 
 @dataclass(frozen=True)
-class TokenReports:
+class TokenReports(ReportDefaults):
     """F1 of entities; bootstrap and approximate randomisation over texts."""
 
     spec: Tokens
@@ -52,10 +53,8 @@ class TokenReports:
         bounded="the bootstrap's",
         remark=token_tables.REMARK,
     )
-    explains: ClassVar[bool] = False
     p: ClassVar[str] = "entity_f1_p"
     counting: ClassVar[str] = "exact"
-    fewest: ClassVar[int] = 1
 
     @property
     def figures(self) -> TokenFigures:
@@ -98,14 +97,6 @@ class TokenReports:
         """Return the type of each entity of each text, and whether it was found."""
         true = token_outputs.actual(targets)
         return true[:, 3], token_decoding.matched(true, outputs.entities)[0]
-
-    def label_map(
-        self,
-        targets: Ragged,  # noqa: ARG002
-        outputs: TokenOutputs,  # noqa: ARG002
-    ) -> tuple[bool, str] | None:
-        """Return None: a served model answers with names."""
-        return None
 
     def in_words(self, paired: Mapping[str, Any], first: str, second: str) -> str:
         """Return how many texts only one of two models has exactly right, and p of equal entity F1."""
@@ -169,16 +160,6 @@ class TokenReports:
             return 0.0, [0.0, 1.0]
         return calibration.of_confidence(outputs.scores, hits, bins, confidence)
 
-    def beyond(
-        self,
-        splits: Mapping[str, Rows],  # noqa: ARG002
-        outputs: Mapping[str, TokenOutputs],  # noqa: ARG002
-        best: str | None,  # noqa: ARG002
-        confidence: float,  # noqa: ARG002
-    ) -> dict[str, dict[str, Any]]:
-        """Return no further figures."""
-        return {}
-
     def paired(self, boot: TokenBootstrap, first: str, second: str) -> dict[str, Any]:
         """Compare two models alone, see `token_significance.paired`."""
         return token_significance.paired(boot, first, second)
@@ -225,14 +206,6 @@ class TokenReports:
     def summary(self, models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, list[str]]]:
         """Return columns and cells of the terminal's table."""
         return token_tables.summary(models)
-
-    def beyond_summary(
-        self,
-        models: Mapping[str, Mapping[str, Any]],  # noqa: ARG002
-        test: Mapping[str, Any],  # noqa: ARG002
-    ) -> tuple[str, list[str], list[list[str]]] | None:
-        """Return None: one table holds everything."""
-        return None
 
     def _counted(self, targets: Ragged, outputs: TokenOutputs) -> NDArray[np.float64]:
         """Return how many entities each text has that are hit, and that are predicted or actual, (n, 2)."""

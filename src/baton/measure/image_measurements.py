@@ -29,7 +29,7 @@ SHEET_SAMPLES, SHEET_EPOCHS = 8, 7
 def robust(subject: Subject) -> robustness.Robustness | None:
     """Measure the accuracy of the models on corrupted test images; None unless params ask for it."""
     wanted = subject.settings.robustness
-    if wanted is None or _unavailable(subject, "robustness"):
+    if wanted is None:
         return None
     from baton.batches.image_batches import ImageSplit
     from baton.measure import corruptions  # needs torchvision, which text does not
@@ -67,8 +67,6 @@ def galleries(
     Empty unless params ask for them.
     """
     wanted = subject.settings.gallery
-    if wanted and _unavailable(subject, "gallery"):
-        return {}
     return (
         {name: _gallery(subject, wanted, name, test, outputs[name]) for name in EXPLAINED} if wanted else {}
     )
@@ -92,15 +90,6 @@ def sheet(subject: Subject) -> image_galleries.Sheet | None:
     texts = subject.task.figures.texts(train.targets.take(rows))
     shown = train.sheet(rows, subject.finetune.seed, range(SHEET_EPOCHS))
     return image_galleries.Sheet(texts, _upright(subject, shown, axis=2))
-
-
-def _unavailable(subject: Subject, section: str) -> bool:
-    """Return whether the task has no such measurement, and say so."""
-    if subject.task.explains:
-        return False
-    kind = subject.task.spec.kind
-    console.say(f"evaluate.{section} is left out: it asks whether an answer is right, which `{kind}` has no")
-    return True
 
 
 def _gallery(
