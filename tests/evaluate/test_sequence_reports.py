@@ -18,9 +18,9 @@ from baton.errors import DataError, ParamsError
 from baton.evaluate import (
     baselines,
     evaluation,
+    proportions,
     results,
     sequence_baselines,
-    sequence_outputs,
     sequence_significance,
 )
 from baton.evaluate.evaluation import Evaluation
@@ -91,7 +91,7 @@ def test_the_interval_of_a_part_of_the_rows_is_about_the_bootstrap_s() -> None:
     part = boot({"m": SequenceOutputs(own.texts[:300])}, texts[:300])
     assert value == pytest.approx(float(part.points["m"]["chrf"]))
     drawn = np.percentile(part.drawn["m"]["chrf"], [2.5, 97.5])
-    narrow = sequence_outputs.mean_interval(part.scores("m"), 0.95)
+    narrow = proportions.around_mean(part.scores("m"), 0.95)
     assert high - low == pytest.approx(max(drawn[1] - drawn[0], narrow[1] - narrow[0]), rel=0.15)
 
 

@@ -110,16 +110,14 @@ def paired(
     """Compare `first` with `second`, one of `pairs` comparisons.
 
     Differences in `figures` have intervals. The first of them is the F1 of all names: its p is that of
-    `randomised_p`, and its interval is extended to 0 if p is not below 1 - confidence. `discordant` holds the
-    rows that only the first, and that only the second, has exactly right; `<exact>_p` is McNemar's mid-p.
+    `randomised_p`, and its interval is extended to 0 if p is not below 1 - confidence. The rest is that of
+    `significance.exactly_right`.
     """
     draws = randomisation.exchanges(boot.settings, pairs)
     p_value = randomised_p(boot.counted(first), boot.counted(second), draws, boot.settings.seed)
-    pair = significance.discordant(boot.hits(first), boot.hits(second))
-    return randomisation.tested(boot, first, second, figures, p_value) | {
-        "discordant": [*pair],
-        f"{exact}_p": proportions.paired_p(*pair),
-    }
+    return randomisation.tested(boot, first, second, figures, p_value) | significance.exactly_right(
+        boot, first, second, exact
+    )
 
 
 def f1_of_rows(counted: Floats, confidence: float) -> tuple[float, float, float]:

@@ -53,6 +53,16 @@ def mean_share(values: Floats, confidence: float) -> list[float]:
     return [float(low), float(high)]
 
 
+def around_mean(values: Floats, confidence: float) -> tuple[float, float]:
+    """Return `mean_share` less the mean itself.
+
+    Unlike the bootstrap's interval it has a width even if all rows are perfect.
+    """
+    low, high = mean_share(values, confidence)
+    value = float(values.mean())
+    return low - value, high - value
+
+
 def normal(confidence: float) -> float:
     """Return the standard normal's two-sided quantile: 1.96 for 0.95."""
     return float(norm.isf((1 - confidence) / 2))

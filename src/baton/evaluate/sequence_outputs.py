@@ -38,24 +38,11 @@ def scores(statistics: Floats) -> Floats:
     return text_scores.chrf(statistics)
 
 
-def mean_interval(values: Floats, confidence: float) -> tuple[float, float]:
-    """Return Wilson's interval of the mean of numbers from 0 to 1, one per row, less the mean itself.
-
-    It is that of the effective number of rows: a row is worth as many single answers as its variance is
-    smaller than theirs (Kish 1965, Survey sampling: the design effect). Unlike the bootstrap's it has a
-    width even if all rows are perfect.
-    """
-    value, spread = float(values.mean()), float(values.var())
-    worth = max(value * (1 - value) / spread, 1.0) if spread else 1.0
-    low, high = proportions.wilson(value * worth * len(values), worth * len(values), confidence)
-    return float(low) - value, float(high) - value
-
-
 def of_rows(statistics: Floats, confidence: float) -> tuple[float, float, float]:
     """Return chrF of rows' statistics (n, columns), and the ends of its interval.
 
     It is the normal interval of a smooth function of means over rows (the delta method; Cochran 1977,
-    Sampling techniques, 6.3), but never narrower than `mean_interval`.
+    Sampling techniques, 6.3), but never narrower than `proportions.mean_share`.
     """
     sums, rows = statistics.sum(axis=0), len(statistics)
     value = float(text_scores.chrf(sums))
@@ -64,6 +51,6 @@ def of_rows(statistics: Floats, confidence: float) -> tuple[float, float, float]
     influence = (statistics - sums / rows) @ slopes
     error = float(np.sqrt((influence**2).sum() * rows / max(rows - 1, 1)))
     half = proportions.normal(confidence) * error
-    low, high = mean_interval(scores(statistics), confidence)
+    low, high = proportions.around_mean(scores(statistics), confidence)
     ends = widest((value - half, value + half), (value + low, value + high))
     return value, max(0.0, ends[0]), min(1.0, ends[1])

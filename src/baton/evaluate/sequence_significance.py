@@ -1,10 +1,7 @@
 """Intervals and paired tests for models that wrote texts for the same test rows.
 
-- chrF and BLEU have the percentile bootstrap's interval over rows (Koehn 2004, Statistical significance tests
-  for machine translation evaluation), but never a narrower one than that of a mean over rows: resampling a
-  table without mistakes finds none. Exact match has Wilson's.
-- Differences have the paired bootstrap's, but never a narrower one than Tango's of two models that are right
-  on the same rows.
+- chrF, BLEU (Koehn 2004, Statistical significance tests for machine translation evaluation) and exact match,
+  and differences, have the intervals of `answer_bootstrap`.
 - Differences in chrF are tested by approximate randomisation: if two models are equally good, their texts for
   a row can be exchanged (Riezler & Maxwell 2005, On some pitfalls in automatic evaluation and significance
   testing for MT).
@@ -22,13 +19,11 @@ from numpy.typing import NDArray
 from baton import params
 from baton.evaluate import (
     multiple_comparisons,
-    proportions,
     randomisation,
     sequence_outputs,
-    significance,
 )
+from baton.evaluate.answer_bootstrap import AnswerBootstrap
 from baton.evaluate.randomisation import SAME
-from baton.evaluate.resampling import Resamples, interval, widest
 from baton.tasks import text_scores
 
 Floats = NDArray[np.float64]
@@ -36,35 +31,12 @@ Floats = NDArray[np.float64]
 FIGURES = ("chrf", "bleu", "exact_match")
 
 
-class SequenceBootstrap(Resamples):
+class SequenceBootstrap(AnswerBootstrap):
     """Point sums and resampled figures of several models on the same rows."""
 
     def __init__(self, statistics: Mapping[str, Floats], settings: params.Bootstrap) -> None:
         """Draw once for all models; `statistics` maps a model's name to its `text_scores.statistics`."""
-        self.settings = settings
         super().__init__(statistics, lambda sums, _: text_scores.figures(sums), settings)
-
-    def _interval(self, name: str, figure: str) -> list[float]:
-        value, rows = float(self.points[name][figure]), len(self.statistics[name])
-        if figure == "exact_match":
-            low, high = proportions.wilson(value * rows, rows, self.confidence)
-            return [float(low), float(high)]
-        drawn = interval(self.drawn[name][figure], self.confidence)
-        below, above = sequence_outputs.mean_interval(self.scores(name), self.confidence)
-        return widest(drawn, (max(0.0, value + below), min(1.0, value + above)))
-
-    def difference(
-        self, first: str, second: str, figure: str, confidence: float | None = None
-    ) -> tuple[float, list[float]]:
-        """Return `first` minus `second` in `figure`, with its paired interval."""
-        level = self.confidence if confidence is None else confidence
-        value = float(self.points[first][figure] - self.points[second][figure])
-        if figure == "exact_match":
-            pair = significance.discordant(self.hits(first), self.hits(second))
-            return value, list(proportions.paired_interval(*pair, len(self.hits(first)), level))
-        drawn = interval(self.drawn[first][figure] - self.drawn[second][figure], level)
-        low, high = proportions.paired_interval(0, 0, len(self.hits(first)), level)
-        return value, widest(drawn, (max(-1.0, value + low), min(1.0, value + high)))
 
     def scores(self, name: str) -> Floats:
         """Return chrF of each row, (n,)."""
@@ -99,16 +71,11 @@ def paired(boot: SequenceBootstrap, first: str, second: str, pairs: int = 1) -> 
     """Compare `first` with `second`, one of `pairs` comparisons.
 
     Differences have intervals; `chrf_p` is that of `randomised_p`, and the interval of chrF is extended to 0
-    if p is not below 1 - confidence. `discordant` holds the rows of which only the first, and only the
-    second, has exactly the reference; `exact_match_p` is McNemar's mid-p.
+    if p is not below 1 - confidence. The rest is that of `AnswerBootstrap.tested`.
     """
     draws = randomisation.exchanges(boot.settings, pairs)
     p_value = randomised_p(boot.statistics[first], boot.statistics[second], draws, boot.settings.seed)
-    pair = significance.discordant(boot.hits(first), boot.hits(second))
-    return randomisation.tested(boot, first, second, FIGURES, p_value) | {
-        "discordant": [*pair],
-        "exact_match_p": proportions.paired_p(*pair),
-    }
+    return boot.tested(first, second, FIGURES, p_value)
 
 
 def compared(boot: SequenceBootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:

@@ -174,6 +174,16 @@ def discordant(first: Hits, second: Hits) -> tuple[int, int]:
     return int((first & ~second).sum()), int((second & ~first).sum())
 
 
+def exactly_right(boot: Any, first: str, second: str, exact: str) -> dict[str, Any]:
+    """Return how two models differ in the rows that each has exactly right, the `hits` of a bootstrap.
+
+    `discordant` holds those that only the first, and that only the second, has; `<exact>_p` is McNemar's
+    mid-p.
+    """
+    pair = discordant(boot.hits(first), boot.hits(second))
+    return {"discordant": [*pair], f"{exact}_p": proportions.paired_p(*pair)}
+
+
 def paired(bootstrap: Bootstrap, hits: dict[str, Hits], first: str, second: str) -> dict[str, Any]:
     """Compare `first` with `second`: differences in accuracy and macro F1, and McNemar's mid-p test.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from baton.contracts.questions import Questions
 from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Spans
-from baton.evaluate import proportions, sequence_outputs
+from baton.evaluate import proportions
 from baton.evaluate.resampling import widest
 from baton.tasks import span_answers, squad_scores
 from baton.tasks.span_answers import SpanAnswers
@@ -96,13 +96,13 @@ def figures(sums: Floats, whole: Floats | None = None) -> dict[str, Floats]:
 def mean(values: Floats, confidence: float) -> tuple[float, float, float]:
     """Return the mean of scores from 0 to 1, one per question, and the ends of its interval.
 
-    It is the normal interval of a mean, but never narrower than `sequence_outputs.mean_interval`, which has a
+    It is the normal interval of a mean, but never narrower than `proportions.mean_share`, which has a
     width even if all questions are answered perfectly.
     """
     if not len(values):
         return float("nan"), float("nan"), float("nan")
     value, rows = float(values.mean()), len(values)
     half = proportions.normal(confidence) * float(values.std(ddof=1 if rows > 1 else 0)) / rows**0.5
-    low, high = sequence_outputs.mean_interval(values, confidence)
+    low, high = proportions.around_mean(values, confidence)
     ends = widest((value - half, value + half), (value + low, value + high))
     return value, max(0.0, ends[0]), min(1.0, ends[1])

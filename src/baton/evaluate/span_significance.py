@@ -1,9 +1,6 @@
 """Intervals and paired tests for models that answered the same questions.
 
-- F1 has the percentile bootstrap's interval over questions, but never a narrower one than that of a mean over
-  rows: resampling a table without mistakes finds none. Shares, such as exact match, have Wilson's.
-- Differences have the paired bootstrap's, but never a narrower one than Tango's of two models that are right
-  on the same questions; that of exact match is Tango's itself.
+- Figures and differences have the intervals of `answer_bootstrap`, whose rows are questions.
 - Differences in F1 are tested by approximate randomisation over questions, see `randomisation`.
 
 Questions about one context are taken as independent, as is usual for SQuAD.
@@ -19,10 +16,9 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.contracts.questions import Questions
-from baton.evaluate import multiple_comparisons, proportions, randomisation, significance, span_outputs
+from baton.evaluate import multiple_comparisons, randomisation, span_outputs
+from baton.evaluate.answer_bootstrap import AnswerBootstrap
 from baton.evaluate.randomisation import SAME
-from baton.evaluate.resampling import Resamples, interval, widest
-from baton.evaluate.sequence_outputs import mean_interval
 from baton.tasks.span_answers import SpanAnswers
 
 Floats = NDArray[np.float64]
@@ -31,42 +27,25 @@ COMPARED = ("f1", "exact_match")
 KEPT = (*COMPARED, "has_answer_f1", "no_answer_exact")  # of the teacher by the student
 
 
-class SpanBootstrap(Resamples):
+class SpanBootstrap(AnswerBootstrap):
     """Point sums and resampled figures of several models on the same questions, and their answers."""
 
     def __init__(
         self, questions: Questions, answers: Mapping[str, SpanAnswers], settings: params.Bootstrap
     ) -> None:
         """Draw once for all models; `answers` maps a model's name to what it answered."""
-        self.settings, self.answers = settings, answers
+        self.answers = answers
         statistics = {name: span_outputs.statistics(questions, own) for name, own in answers.items()}
         super().__init__(statistics, span_outputs.figures, settings)
 
-    def _interval(self, name: str, figure: str) -> list[float]:
-        own = self.statistics[name]
-        has = own[:, span_outputs.HAS] > 0
-        rows = {"has": has, "no": ~has}.get(figure.partition("_")[0], np.full(len(own), True))
-        value = float(self.points[name][figure])
-        if not figure.endswith("f1"):
-            low, high = proportions.wilson(value * rows.sum(), rows.sum(), self.confidence)
-            return [float(low), float(high)]
-        below, above = mean_interval(own[rows, span_outputs.F1], self.confidence)
-        drawn = interval(self.drawn[name][figure], self.confidence)
-        return widest(drawn, (max(0.0, value + below), min(1.0, value + above)))
+    def is_share(self, figure: str) -> bool:
+        """Return whether a figure is a share of questions: all but F1."""
+        return not figure.endswith("f1")
 
-    def difference(
-        self, first: str, second: str, figure: str, confidence: float | None = None
-    ) -> tuple[float, list[float]]:
-        """Return `first` minus `second` in `figure`, with its paired interval."""
-        level = self.confidence if confidence is None else confidence
-        value, drawn = super().difference(first, second, figure, level)
-        if figure == "exact_match":
-            pair = significance.discordant(self.hits(first), self.hits(second))
-            return value, list(proportions.paired_interval(*pair, len(self.hits(first)), level))
-        has = self.statistics[first][:, span_outputs.HAS] > 0
-        rows = {"has": has.sum(), "no": (~has).sum()}.get(figure.partition("_")[0], len(has))
-        low, high = proportions.paired_interval(0, 0, int(rows), level)
-        return value, widest(drawn, (max(-1.0, value + low), min(1.0, value + high)))
+    def rows(self, name: str, figure: str) -> NDArray[np.bool_]:
+        """Return the questions that a figure is about: those that have an answer, that have none, or all."""
+        has = np.asarray(self.statistics[name][:, span_outputs.HAS] > 0)
+        return {"has": has, "no": ~has}.get(figure.partition("_")[0], np.full(len(has), True))
 
     def scores(self, name: str) -> Floats:
         """Return F1 of each question, (n,)."""
@@ -96,16 +75,11 @@ def paired(boot: SpanBootstrap, first: str, second: str, pairs: int = 1) -> dict
     """Compare `first` with `second`, one of `pairs` comparisons.
 
     Differences have intervals; `f1_p` is that of `randomised_p`, and the interval of F1 is extended to 0 if p
-    is not below 1 - confidence. `discordant` holds the questions that only the first, and only the second,
-    answers exactly; `exact_match_p` is McNemar's mid-p.
+    is not below 1 - confidence. The rest is that of `AnswerBootstrap.tested`.
     """
     draws = randomisation.exchanges(boot.settings, pairs)
     p_value = randomised_p(boot.scores(first), boot.scores(second), draws, boot.settings.seed)
-    pair = significance.discordant(boot.hits(first), boot.hits(second))
-    return randomisation.tested(boot, first, second, COMPARED, p_value) | {
-        "discordant": [*pair],
-        "exact_match_p": proportions.paired_p(*pair),
-    }
+    return boot.tested(first, second, COMPARED, p_value)
 
 
 def compared(boot: SpanBootstrap, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
