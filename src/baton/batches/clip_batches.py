@@ -4,8 +4,6 @@ Input: arrays of `tokenize`, in which the parts of a clip are side by side in on
 a `sampler.Split`; a model's outputs for the parts of a clip are averaged by `per_sample`.
 """
 
-import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from baton.arrays.image_arrays import ImageArrays
+from baton.batches.movable import Movable
 from baton.contracts.batch import Batch
 from baton.contracts.targets import Targets
 
 
 @dataclass(frozen=True)
-class ClipBatch:
+class ClipBatch(Movable):
     """The parts of clips, one clip after the other. `rows` are the clips' positions in the split."""
 
     pixels: torch.Tensor  # (parts, 1, bands, frames) uint8
@@ -49,19 +48,6 @@ class ClipBatch:
     def shape(self) -> tuple[int, int]:
         """The shape (parts, bands)."""
         return self.pixels.shape[0], self.pixels.shape[2]
-
-    def pin_memory(self) -> "ClipBatch":
-        """See `Batch`."""
-        return self._made_of(torch.Tensor.pin_memory)
-
-    def to(self, device: torch.device) -> "ClipBatch":
-        """See `Batch`."""
-        return (
-            self if device.type == "cpu" else self._made_of(lambda part: part.to(device, non_blocking=True))
-        )
-
-    def _made_of(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "ClipBatch":
-        return ClipBatch(*(change(getattr(self, field.name)) for field in dataclasses.fields(self)))
 
 
 def per_sample(batch: Batch, outputs: torch.Tensor) -> torch.Tensor:

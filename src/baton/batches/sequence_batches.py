@@ -1,7 +1,6 @@
 """Batches of sources and target texts for an encoder-decoder, padded."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -9,12 +8,13 @@ import torch
 from numpy.typing import NDArray
 
 from baton.arrays.text_arrays import WIDTH_MULTIPLE, TextArrays
+from baton.batches.movable import Movable
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import Sequence
 
 
 @dataclass(frozen=True)
-class SequenceBatch:
+class SequenceBatch(Movable):
     """Padded sources and targets. `rows` are their positions in the split."""
 
     input_ids: torch.Tensor  # (batch, length) int64
@@ -42,19 +42,6 @@ class SequenceBatch:
     def shape(self) -> tuple[int, int]:
         """The shape (batch, length + target length)."""
         return len(self.rows), self.input_ids.shape[1] + self.decoder_ids.shape[1]
-
-    def pin_memory(self) -> "SequenceBatch":
-        """See `Batch`."""
-        return self._made_of(torch.Tensor.pin_memory)
-
-    def to(self, device: torch.device) -> "SequenceBatch":
-        """See `Batch`."""
-        if device.type == "cpu":
-            return self
-        return self._made_of(lambda part: part.to(device, non_blocking=True))
-
-    def _made_of(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "SequenceBatch":
-        return SequenceBatch(*(change(getattr(self, field.name)) for field in fields(self)))
 
 
 @dataclass(frozen=True)

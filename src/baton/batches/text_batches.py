@@ -1,7 +1,6 @@
 """Batches of documents, padded or packed, each with one or several windows."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -10,11 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from baton.arrays.text_arrays import WIDTH_MULTIPLE, TextArrays
+from baton.batches.movable import Change, Movable
 from baton.contracts.packed_documents import Packing
 from baton.contracts.ragged import Units
 from baton.contracts.targets import Targets
-
-Change = Callable[[torch.Tensor], torch.Tensor]
 
 
 class UnitPlaces(NamedTuple):
@@ -30,7 +28,7 @@ class UnitPlaces(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TextBatch:
+class TextBatch(Movable):
     """Padded documents, each with one or several windows. `rows` are their positions in the split."""
 
     input_ids: torch.Tensor  # (windows, length) int64
@@ -70,28 +68,9 @@ class TextBatch:
         """The shape (windows, length)."""
         return self.input_ids.shape[0], self.input_ids.shape[1]
 
-    def pin_memory(self) -> "TextBatch":
-        """See `Batch`."""
-        return self._made_of(torch.Tensor.pin_memory)
-
-    def to(self, device: torch.device) -> "TextBatch":
-        """See `Batch`."""
-        return (
-            self if device.type == "cpu" else self._made_of(lambda part: part.to(device, non_blocking=True))
-        )
-
-    def _made_of(self, change: Change) -> "TextBatch":
-        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed: dict[str, Any] = {
-            name: part.made_of(change) if isinstance(part, UnitPlaces) else change(part)
-            for name, part in parts.items()
-            if part is not None
-        }
-        return TextBatch(**changed)
-
 
 @dataclass(frozen=True)
-class PackedBatch:
+class PackedBatch(Movable):
     """Documents concatenated in one row of tokens, without padding. `rows` are their positions in the split.
 
     The row is filled up to a multiple of `WIDTH_MULTIPLE` by an extra window after all documents.
@@ -129,26 +108,6 @@ class PackedBatch:
     def shape(self) -> tuple[int, int]:
         """The shape (1, tokens)."""
         return 1, self.input_ids.shape[1]
-
-    def pin_memory(self) -> "PackedBatch":
-        """See `Batch`."""
-        return self._made_of(torch.Tensor.pin_memory)
-
-    def to(self, device: torch.device) -> "PackedBatch":
-        """See `Batch`."""
-        return (
-            self if device.type == "cpu" else self._made_of(lambda part: part.to(device, non_blocking=True))
-        )
-
-    def _made_of(self, change: Change) -> "PackedBatch":
-        packing, read = self.packing, self.read
-        places = Packing(
-            change(packing.positions), change(packing.bounds), change(packing.documents), packing.longest
-        )
-        types = None if self.types is None else change(self.types)
-        read = None if self.read is None else self.read.made_of(change)
-        own = change(self.input_ids), places, change(self.targets), change(self.rows)
-        return PackedBatch(*own, types, read)
 
 
 @dataclass(frozen=True)

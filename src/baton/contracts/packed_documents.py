@@ -3,6 +3,7 @@
 `batches.text_batches` writes it; encoders read it (`models.kernels.varlen`).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -16,3 +17,7 @@ class Packing(NamedTuple):
     # (batch + 1,) int64, the first window of each document, and the end; padding belongs to no document
     documents: torch.Tensor
     longest: int  # at least the number of tokens of the longest window
+
+    def made_of(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Packing":
+        """Return a copy with `change` applied to all tensors."""
+        return Packing(change(self.positions), change(self.bounds), change(self.documents), self.longest)
