@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import Labels
-from baton.losses.loss import Sum
+from baton.losses.loss import Sum, summed
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class LabelLosses:
         each = functional.binary_cross_entropy_with_logits(
             shifted, smoothed, pos_weight=weights, reduction="none"
         )
-        return _summed(each, of_rows)
+        return summed(each.mean(dim=1), of_rows)
 
     def divergence(
         self,
@@ -76,10 +76,4 @@ class LabelLosses:
         own, taught = student.float() / temperature, teacher.float() / temperature
         each = taught.sigmoid() * (functional.logsigmoid(taught) - functional.logsigmoid(own))
         each = each + (-taught).sigmoid() * (functional.logsigmoid(-taught) - functional.logsigmoid(-own))
-        return _summed(each, of_rows)
-
-
-def _summed(each: torch.Tensor, of_rows: torch.Tensor | None) -> Sum:
-    """Sum over rows the mean over labels of (batch, width), weighted by `of_rows` (batch,)."""
-    rows = each.mean(dim=1)
-    return Sum((rows if of_rows is None else rows * of_rows).sum(), len(rows))
+        return summed(each.mean(dim=1), of_rows)

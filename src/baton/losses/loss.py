@@ -13,6 +13,7 @@ import torch
 
 from baton.contracts.batch import Batch
 from baton.contracts.targets import Targets
+from baton.errors import TrainingError
 
 Model = Callable[..., torch.Tensor]
 Loss = Callable[[Model, Batch], torch.Tensor]
@@ -29,6 +30,21 @@ class Sum:
     def mean(self) -> torch.Tensor:
         """The mean over targets, (); 0 without targets."""
         return self.total / self.count if self.count else self.total
+
+
+def summed(rows: torch.Tensor, of_rows: torch.Tensor | None) -> Sum:
+    """Return the sum of the losses of rows, (batch,), each times its weight, (batch,), and their number."""
+    return Sum((rows if of_rows is None else rows * of_rows).sum(), len(rows))
+
+
+def nothing_to_weigh(word: str, rows: str, targets: Targets) -> TrainingError:
+    """Return the error for weights of classes where there are none; params refuse them earlier."""
+    return TrainingError(
+        f"{word} have no classes to weigh",
+        got=f"class_weights for {len(targets)} {rows}",
+        expected="class_weights: none",
+        hint="set class_weights to none",
+    )
 
 
 class TaskLosses(Protocol):

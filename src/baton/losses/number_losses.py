@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import Numbers
-from baton.losses.loss import Sum
+from baton.losses.loss import Sum, summed
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class NumberLosses:
     def _summed(self, outputs: torch.Tensor, wanted: torch.Tensor, of_rows: torch.Tensor | None) -> Sum:
         loss = functional.smooth_l1_loss if self.spec.loss == "smooth_l1" else functional.mse_loss
         rows = loss(outputs.float(), wanted, reduction="none").mean(dim=1)  # (batch,)
-        return Sum((rows if of_rows is None else rows * of_rows).sum(), len(rows))
+        return summed(rows, of_rows)
 
 
 @lru_cache(maxsize=8)

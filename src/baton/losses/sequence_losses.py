@@ -11,9 +11,8 @@ import torch
 
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import Classes, Sequence
-from baton.errors import TrainingError
 from baton.losses.class_losses import ClassLosses
-from baton.losses.loss import Sum
+from baton.losses.loss import Sum, nothing_to_weigh
 
 TOKENS = ClassLosses(Classes(()))  # each token is one of the vocabulary's
 
@@ -30,12 +29,7 @@ class SequenceLosses:
         Raises:
             TrainingError: always.
         """
-        raise TrainingError(
-            "texts have no classes to weigh",
-            got=f"class_weights for {len(targets)} texts",
-            expected="class_weights: none",
-            hint="set class_weights to none",
-        )
+        raise nothing_to_weigh("texts", "texts", targets)
 
     def prior(self, targets: Targets) -> None:
         """Return None: the model has no head of its own."""

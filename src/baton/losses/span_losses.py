@@ -12,8 +12,7 @@ import torch
 
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import Spans
-from baton.errors import TrainingError
-from baton.losses.loss import Sum
+from baton.losses.loss import Sum, nothing_to_weigh, summed
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,7 @@ class SpanLosses:
         Raises:
             TrainingError: always.
         """
-        raise TrainingError(
-            "answers have no classes to weigh",
-            got=f"class_weights for {len(targets)} questions",
-            expected="class_weights: none",
-            hint="set class_weights to none",
-        )
+        raise nothing_to_weigh("answers", "questions", targets)
 
     def prior(self, targets: Targets) -> None:
         """Return None: a new head's biases are drawn."""
@@ -111,5 +105,4 @@ def _of_units(rows: torch.Tensor, bounds: torch.Tensor, units: int) -> torch.Ten
 
 def _summed(losses: torch.Tensor, of_units: torch.Tensor | None, bounds: torch.Tensor) -> Sum:
     """Sum (rows, 2) over rows, the mean of each; the units of a row have its weight."""
-    each = losses.mean(1)
-    return Sum((each if of_units is None else each * of_units.index_select(0, bounds[:-1])).sum(), len(each))
+    return summed(losses.mean(1), None if of_units is None else of_units.index_select(0, bounds[:-1]))
