@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from baton.contracts.task_spec import Labels
 from baton.errors import DataError
-from baton.tasks import label_thresholds
+from baton.tasks import label_thresholds, metrics
 from baton.tasks.answers import PROBABILITY, Misfit, misfit
 
 BOUND = 4.0  # of |log temperature|, as for classes
@@ -168,10 +168,4 @@ def check(logits: NDArray[Any], targets: NDArray[Any]) -> None:
             expected="both (n, labels), n > 0",
             hint="predictions and labels must come from the same rows and the same task.json",
         )
-    if not np.isfinite(logits).all():
-        raise DataError(
-            "logits are not finite",
-            got=f"{int((~np.isfinite(logits)).sum())} values that are NaN or infinite",
-            expected="finite numbers",
-            hint="training diverged: lower learning_rate",
-        )
+    metrics.check_finite(logits)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from baton.contracts.ragged import Ragged
 from baton.errors import DataError
 
 BINS = 15  # as in Guo et al. 2017; evaluation takes the number of bins from params
@@ -53,6 +54,43 @@ def scores(logits: ArrayLike, labels: ArrayLike, bins: int = BINS) -> dict[str, 
     return {name: float(value) for name, value in figures(sums, raw.shape[1]).items()}
 
 
+def check_finite(logits: NDArray[Any], advice: str = "") -> None:
+    """Refuse logits that are not finite; `advice` is what else may help besides a lower learning rate.
+
+    Raises:
+        DataError: one is not.
+    """
+    if not np.isfinite(logits).all():
+        raise DataError(
+            "logits are not finite",
+            got=f"{int((~np.isfinite(logits)).sum())} values that are NaN or infinite",
+            expected="finite numbers",
+            hint=f"training diverged: lower learning_rate{advice}",
+        )
+
+
+def check_units(logits: Ragged, targets: Ragged, what: str, units: str) -> None:
+    """Refuse predictions and targets from which no figure can be computed.
+
+    Args:
+        logits: of the units of each row.
+        targets: likewise.
+        what: what the targets are, such as `tags`, for messages.
+        units: what rows have, such as `words`, for messages.
+
+    Raises:
+        DataError: there are no rows, the numbers of units do not match, or a logit is not finite.
+    """
+    if not len(targets) or not np.array_equal(logits.offsets, targets.offsets):
+        raise DataError(
+            f"predictions do not match the {what}",
+            got=f"logits of {len(logits)} rows, {len(logits.values)} {units}",
+            expected=f"{len(targets)} rows, {len(targets.values)} {units} (more than none)",
+            hint=f"predictions and {what} must come from the same rows and the same task.json",
+        )
+    check_finite(logits.values)
+
+
 def check(logits: NDArray[Any], labels: NDArray[Any]) -> None:
     """Refuse predictions and labels from which no metric can be computed.
 
@@ -66,14 +104,7 @@ def check(logits: NDArray[Any], labels: NDArray[Any]) -> None:
         raise DataError(
             "predictions do not match the labels", got=got, expected="(n, classes) and (n), n > 0", hint=hint
         )
-    if not np.isfinite(logits).all():
-        got = f"{int((~np.isfinite(logits)).sum())} values that are NaN or infinite"
-        raise DataError(
-            "logits are not finite",
-            got=got,
-            expected="finite numbers",
-            hint="training diverged: lower learning_rate",
-        )
+    check_finite(logits)
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         got = f"labels {labels.min()} to {labels.max()}"
         raise DataError(

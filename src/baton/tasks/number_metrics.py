@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton.errors import DataError
+from baton.tasks.metrics import check_finite
 
 Floats = NDArray[np.float64]
 
@@ -81,13 +82,7 @@ def check(logits: NDArray[Any], targets: NDArray[Any]) -> None:
             expected="both (n, numbers), n > 0",
             hint="predictions and numbers must come from the same rows and the same task.json",
         )
-    if not np.isfinite(logits).all():
-        raise DataError(
-            "logits are not finite",
-            got=f"{int((~np.isfinite(logits)).sum())} values that are NaN or infinite",
-            expected="finite numbers",
-            hint="training diverged: lower learning_rate, or set task.loss to smooth_l1",
-        )
+    check_finite(logits, ", or set task.loss to smooth_l1")
 
 
 def _correlation(first: Floats, second: Floats) -> float:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Spans
 from baton.tasks import span_decoding
+from baton.tasks.span_decoding import Best
 from baton.texts import words
 
 Floats = NDArray[np.float64]
@@ -63,6 +64,11 @@ def of_logits(
     """
     found = span_decoding.best(logits, spec.max_answer_words, temperature)
     given = span_decoding.answered(found, np.inf if threshold is None else threshold)
+    return of_best(found, given, contexts, spec)
+
+
+def of_best(found: Best, given: NDArray[np.bool_], contexts: Sequence[str], spec: Spans) -> SpanAnswers:
+    """Return the best spans as answers to the questions that are `given` one, (n,)."""
     texts, starts, ends = [], np.full(len(contexts), NONE), np.full(len(contexts), NONE)
     for row, context in enumerate(contexts):
         if not given[row]:

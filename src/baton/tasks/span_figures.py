@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from baton.contracts.questions import Questions
 from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Spans
-from baton.errors import DataError
 from baton.tasks import span_answers, span_decoding, squad_scores
 from baton.tasks.answers import Misfit
+from baton.tasks.metrics import check_units
 from baton.tasks.span_decoding import Best
 
 Floats = NDArray[np.float64]
@@ -46,9 +46,9 @@ class SpanFigures:
         training, how well a checkpoint decides at another one says little (Rajpurkar et al. 2018, section 5,
         report such scores). The loss leaves out questions whose answers are in parts that are not read.
         """
-        check(logits, targets)
+        check_units(logits, targets, "questions", "units")
         found = span_decoding.best(logits, self.spec.max_answer_words)
-        with_span, without = self._scored(logits, targets)
+        with_span, without = self._scored(found, targets)
         limit = span_decoding.threshold(found, with_span[:, 1], without[:, 1])
         chosen = np.where(span_decoding.answered(found, limit)[:, None], with_span, without)
         losses = span_decoding.losses(logits, targets)
@@ -63,20 +63,21 @@ class SpanFigures:
         difference of the log-probabilities of no answer and of the best span. It is None, and every question
         gets an answer, if all of these rows have one: they say nothing about questions that have none.
         """
-        check(logits, targets)
+        check_units(logits, targets, "questions", "units")
         temperature = fit_temperature(logits, targets)
         if all(any(map(squad_scores.normal, row)) for row in targets.passages.answers):
             return {"temperature": temperature, "threshold": None}
         found: Best = span_decoding.best(logits, self.spec.max_answer_words, temperature)
-        with_span, without = self._scored(logits, targets)
+        with_span, without = self._scored(found, targets)
         return {
             "temperature": temperature,
             "threshold": span_decoding.threshold(found, with_span[:, 1], without[:, 1]),
         }
 
-    def _scored(self, logits: Ragged, targets: Questions) -> tuple[Floats, Floats]:
+    def _scored(self, found: Best, targets: Questions) -> tuple[Floats, Floats]:
         """Return exact match and F1 of each question with its best span, and without an answer, (rows, 2)."""
-        spans = self.answers(logits, {"threshold": np.inf}, targets.passages.contexts.tolist())
+        given = span_decoding.answered(found, np.inf)
+        spans = span_answers.of_best(found, given, targets.passages.contexts.tolist(), self.spec)
         scored = [
             [
                 squad_scores.score(text, true)
@@ -157,25 +158,3 @@ def fit_temperature(logits: Ragged, targets: Ragged) -> float:
 
     found = minimize_scalar(cost, bounds=(-BOUND, BOUND), method="bounded", options={"xatol": 1e-8})
     return float(f"{np.exp(found.x):.6g}")
-
-
-def check(logits: Ragged, targets: Ragged) -> None:
-    """Refuse predictions and targets from which no figure can be computed.
-
-    Raises:
-        DataError: there are no rows, the numbers of units do not match, or a logit is not finite.
-    """
-    if not len(targets) or not np.array_equal(logits.offsets, targets.offsets):
-        raise DataError(
-            "predictions do not match the questions",
-            got=f"logits of {len(logits)} rows, {len(logits.values)} units",
-            expected=f"{len(targets)} rows, {len(targets.values)} units (more than none)",
-            hint="predictions and questions must come from the same rows and the same task.json",
-        )
-    if not np.isfinite(logits.values).all():
-        raise DataError(
-            "logits are not finite",
-            got=f"{int((~np.isfinite(logits.values)).sum())} values that are NaN or infinite",
-            expected="finite numbers",
-            hint="training diverged: lower learning_rate",
-        )

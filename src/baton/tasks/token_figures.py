@@ -44,7 +44,7 @@ class TokenFigures:
         `entity_f1` counts entities of all types together; `macro_f1` is the mean over types with an
         entity, actual or predicted, as of seqeval.
         """
-        check(logits, targets)
+        metrics.check_units(logits, targets, "tags", "words")
         found = token_decoding.entities(token_decoding.decoded(logits), logits.offsets)
         loss = float(losses(logits.values, targets.values).mean()) if len(targets.values) else 0.0
         return {"loss": loss} | self.entity_scores(targets, found)
@@ -65,7 +65,7 @@ class TokenFigures:
 
     def fitted(self, logits: Ragged, targets: Ragged) -> dict[str, Any]:
         """Return the `temperature` of the tags' softmax, see `temperature.fit`; words are its rows."""
-        check(logits, targets)
+        metrics.check_units(logits, targets, "tags", "words")
         found = temperature.fit(logits.values, targets.values) if len(targets.values) else 1.0
         return {"temperature": found}
 
@@ -178,25 +178,3 @@ def losses(logits: NDArray[Any], tags: Integers) -> Floats:
     """Return the log loss of each word, (words,), in nats and double precision."""
     found: Floats = -metrics.log_probabilities(logits)[np.arange(len(tags)), tags]
     return np.minimum(found, -metrics.FLOOR)
-
-
-def check(logits: Ragged, targets: Ragged) -> None:
-    """Refuse predictions and targets from which no figure can be computed.
-
-    Raises:
-        DataError: there are no rows, the numbers of words do not match, or a logit is not finite.
-    """
-    if not len(targets) or not np.array_equal(logits.offsets, targets.offsets):
-        raise DataError(
-            "predictions do not match the tags",
-            got=f"logits of {len(logits)} rows, {len(logits.values)} words",
-            expected=f"{len(targets)} rows, {len(targets.values)} words (more than none)",
-            hint="predictions and tags must come from the same rows and the same task.json",
-        )
-    if not np.isfinite(logits.values).all():
-        raise DataError(
-            "logits are not finite",
-            got=f"{int((~np.isfinite(logits.values)).sum())} values that are NaN or infinite",
-            expected="finite numbers",
-            hint="training diverged: lower learning_rate",
-        )
