@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache, partial
@@ -17,6 +17,7 @@ from baton.errors import DataError
 from baton.tables import label_checks, label_drift, labels
 from baton.tables.checks import Check
 from baton.tables.rows import Cell, RawTable, Row, is_null
+from baton.tables.unnamed_cells import UnnamedCells
 
 SHOWN = 60  # characters of a cell in a message
 WRITTEN = "write digits with a decimal point and no thousands separator, such as -1234.5 or 1.2e3"
@@ -25,7 +26,7 @@ HEAVY = 9.0  # kurtosis from which tails are heavy: that of an exponential distr
 
 
 @dataclass(frozen=True)
-class NumberCells:
+class NumberCells(UnnamedCells):
     """A cell is a number; a row has one of each column.
 
     `Row.label` is the JSON list of a row's numbers; '' if none of them is there.
@@ -37,10 +38,8 @@ class NumberCells:
 
     word: ClassVar[str] = "number"
     words: ClassVar[str] = "numbers"
-    small_policies: ClassVar[str] = "keep"
     found: ClassVar[str] = "predicted"
     names_leave: ClassVar[bool] = True
-    contexts: ClassVar[bool] = False
     joined: ClassVar[None] = None
 
     def read(self, value: Any) -> Cell | str:
@@ -56,14 +55,6 @@ class NumberCells:
         if absent:
             return f"{absent[0]} is missing; a row needs each of {', '.join(self.columns)}, or none of them"
         return Cell(json.dumps(list(found.values())))
-
-    def names(self, label: str) -> tuple[str, ...]:  # noqa: ARG002
-        """Return no names: numbers are not counted."""
-        return ()
-
-    def renamed(self, label: str, new: Callable[[str], str | None]) -> str:  # noqa: ARG002
-        """Return the numbers as they are."""
-        return label
 
     def checks(self) -> dict[str, Check]:
         """Return the checks of missing numbers, and of equal texts with different ones."""
@@ -99,10 +90,6 @@ class NumberCells:
         # The deviation of equal numbers may be a rounding error, and that of different ones too small.
         constant = (not np.ptp(own) or not own.std() for own in values.T)
         return next((name for name, same in zip(self.columns, constant, strict=True) if same), "")
-
-    def small_advice(self, left: int, listed: str) -> str:  # noqa: ARG002
-        """Return nothing: numbers have no small classes."""
-        return ""
 
     def notes(self, table: RawTable, known: Mapping[str, str]) -> list[str]:  # noqa: ARG002
         """Return a note on each number of train that has heavy tails."""

@@ -3,7 +3,7 @@
 A text has no names, so checks of names find nothing; those of rows (duplicates, leakage, conflicts) apply.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -12,23 +12,22 @@ from baton import params
 from baton.contracts.task_spec import Sequence
 from baton.tables import label_checks, labels
 from baton.tables.checks import SURROGATE, Check
-from baton.tables.rows import Cell, RawTable, Row, plain
+from baton.tables.rows import Cell, RawTable, plain
+from baton.tables.unnamed_cells import UnnamedCells
 
 SHOWN = 40  # characters of a target in a message
 
 
 @dataclass(frozen=True)
-class SequenceCells:
+class SequenceCells(UnnamedCells):
     """A cell is the target text, kept as it is without white space at its ends."""
 
     settings: params.SequenceTask
 
     word: ClassVar[str] = "text"
     words: ClassVar[str] = "texts"
-    small_policies: ClassVar[str] = "keep"
     found: ClassVar[str] = "written"
     names_leave: ClassVar[bool] = False
-    contexts: ClassVar[bool] = False
     joined: ClassVar[None] = None
 
     def read(self, value: Any) -> Cell | str:
@@ -38,14 +37,6 @@ class SequenceCells:
             return f"target is a {type(value).__name__}; a text is needed"
         return Cell(words.strip() if labels.visible(words) else "")
 
-    def names(self, label: str) -> tuple[str, ...]:  # noqa: ARG002
-        """Return no names."""
-        return ()
-
-    def renamed(self, label: str, new: Callable[[str], str | None]) -> str:  # noqa: ARG002
-        """Return the target; it has no names to change."""
-        return label
-
     def checks(self) -> dict[str, Check]:
         """Return the checks of missing targets, and of different targets of one source."""
         return {
@@ -53,21 +44,9 @@ class SequenceCells:
             "conflict": partial(label_checks.conflict, shown=_shown),
         }
 
-    def strata(self, rows: list[Row]) -> list[str]:
-        """Return one stratum: rows are cut at random."""
-        return [""] * len(rows)
-
-    def drift(self, rows: list[Row]) -> dict[str, Any] | None:  # noqa: ARG002
-        """Return None: texts of two files have no shares to compare."""
-        return None
-
     def too_few(self, train: Iterable[str]) -> str:
         """Return that train has no target, if so."""
         return "" if any(train) else "no targets: no row of train has a text as its target after the checks"
-
-    def small_advice(self, left: int, listed: str) -> str:  # noqa: ARG002
-        """Return nothing: a text is never too rare."""
-        return ""
 
     def notes(self, table: RawTable, known: Mapping[str, str]) -> list[str]:  # noqa: ARG002
         """Return a note if targets repeat as class names do: the task may be another one."""
@@ -76,10 +55,6 @@ class SequenceCells:
             return []
         text = f"{table.path}: {len(targets)} rows have only {len({*targets})} different targets"
         return [f"{text}; if these are classes, set task.kind to classes"]
-
-    def summary(self, parts: Mapping[str, list[Row]]) -> dict[str, Any]:  # noqa: ARG002
-        """Return nothing more."""
-        return {}
 
     def spec(self, names: list[str], train: Iterable[str] = ()) -> Sequence:  # noqa: ARG002
         """Return the task; `tokenize` adds what depends on the tokenizer."""

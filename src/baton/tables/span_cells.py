@@ -6,7 +6,7 @@ answer_start: […]}`. An empty list means that the context holds no answer.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -16,6 +16,7 @@ from baton.tables import label_checks
 from baton.tables.checks import SURROGATE, Check
 from baton.tables.rows import Cell, Joined, RawTable, Row, is_null, plain
 from baton.tables.token_spans import WIDENED
+from baton.tables.unnamed_cells import UnnamedCells
 from baton.texts import words
 
 SHOWN = 40  # characters of an answer in a message
@@ -33,7 +34,7 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SpanCells:
+class SpanCells(UnnamedCells):
     """A cell lists the true answers to a question.
 
     `Row.label` is the JSON of the number of the context's words and of the answers, each once; '' if the cell
@@ -44,7 +45,6 @@ class SpanCells:
 
     word: ClassVar[str] = "answer"
     words: ClassVar[str] = "answers"
-    small_policies: ClassVar[str] = "keep"
     found: ClassVar[str] = "predicted"
     names_leave: ClassVar[bool] = False
     contexts: ClassVar[bool] = True
@@ -79,14 +79,6 @@ class SpanCells:
         """Return the label that `joined` made."""
         return Cell("" if is_null(value) else str(value))
 
-    def names(self, label: str) -> tuple[str, ...]:  # noqa: ARG002
-        """Return no names."""
-        return ()
-
-    def renamed(self, label: str, new: Callable[[str], str | None]) -> str:  # noqa: ARG002
-        """Return the answers; they have no names to change."""
-        return label
-
     def checks(self) -> dict[str, Check]:
         """Return the checks of answers that are null, and of one question with different answers."""
         return {
@@ -98,19 +90,11 @@ class SpanCells:
         """Return whether each row has an answer."""
         return ["answered" if _answers(row.label) else "without answer" for row in rows]
 
-    def drift(self, rows: list[Row]) -> dict[str, Any] | None:  # noqa: ARG002
-        """Return None: answers of two files have no shares to compare."""
-        return None
-
     def too_few(self, train: Iterable[str]) -> str:
         """Return that train has no answer, if so."""
         if any(_answers(label) for label in train):
             return ""
         return "no answers: no question of train has one in its context after the checks"
-
-    def small_advice(self, left: int, listed: str) -> str:  # noqa: ARG002
-        """Return nothing: an answer is never too rare."""
-        return ""
 
     def notes(self, table: RawTable, known: Mapping[str, str]) -> list[str]:  # noqa: ARG002
         """Return notes on questions without an answer, and on answers that a model cannot give exactly."""
@@ -128,10 +112,6 @@ class SpanCells:
             has = _some(long, f"only answers of more than {most} words")
             notes.append(f"{table.path}: {has}, which task.max_answer_words does not allow a model")
         return notes
-
-    def summary(self, parts: Mapping[str, list[Row]]) -> dict[str, Any]:  # noqa: ARG002
-        """Return nothing more."""
-        return {}
 
     def spec(self, names: list[str], train: Iterable[str] = ()) -> Spans:  # noqa: ARG002
         """Return the task."""

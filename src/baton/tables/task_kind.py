@@ -32,9 +32,10 @@ def infer(values: Sequence[Any], column: str, where: str = "the recipe") -> Infe
     cells = [value for value in values if not is_null(value) and value != ""]
     if not cells:
         raise _no_values(column, f"{len(values):,} empty cells", where)
-    if (places := _of_answers(cells, column) or _of_entities(cells, column)) is not None:
+    listed = [own for own in map(_as_list, cells) if own is not None]
+    if (places := _of_answers(cells, column) or _of_entities(cells, listed, column)) is not None:
         return places
-    _refuse_vectors(cells, column)
+    _refuse_vectors(cells, listed, column)
     lists = sum(isinstance(value, list) for value in cells)
     if 2 * lists > len(cells):
         return _labels(None, f"{lists:,} of {len(cells):,} cells of {column!r} are lists")
@@ -58,10 +59,9 @@ def infer(values: Sequence[Any], column: str, where: str = "the recipe") -> Infe
     )
 
 
-def _refuse_vectors(cells: Sequence[Any], column: str) -> None:
+def _refuse_vectors(cells: Sequence[Any], listed: Sequence[list[Any]], column: str) -> None:
     """Refuse lists of numbers: `[0, 1, 0]` for the second of three labels names the labels 0 and 1."""
-    lists = [own for own in map(_as_list, cells) if own]
-    numbers = [own for own in lists if all(isinstance(item, int | float) for item in own)]
+    numbers = [own for own in listed if own and all(isinstance(item, int | float) for item in own)]
     if 2 * len(numbers) <= len(cells):
         return
     vectors = len(set(map(len, numbers))) == 1 and any(len(set(own)) < len(own) for own in numbers)
@@ -96,9 +96,8 @@ def _of_answers(cells: Sequence[Any], column: str) -> Inferred | None:
     return Inferred(SPANS, f"{answered:,} of {len(cells):,} cells of {column!r} hold {keys} of answers")
 
 
-def _of_entities(cells: Sequence[Any], column: str) -> Inferred | None:
-    """Return the task of cells that list spans of characters, or a tag for each token."""
-    listed = [value for value in map(_as_list, cells) if value is not None]
+def _of_entities(cells: Sequence[Any], listed: Sequence[list[Any]], column: str) -> Inferred | None:
+    """Return the task of cells that list (`listed`) spans of characters, or a tag for each token."""
     if 2 * len(listed) <= len(cells):
         return None
     lists = [value for value in listed if value]  # a row without an entity says nothing about the form
