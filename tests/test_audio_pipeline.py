@@ -17,7 +17,7 @@ from baton import storage
 from baton.contracts import predictions
 from tests import audio_files
 from tests.test_interrupted import check_kills, longer
-from tests.test_pipeline import ROOT, STAGES, TIMED, Project, copy_code
+from tests.test_pipeline import ROOT, STAGES, Project, check_rerun, copy_code
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 CLASSES = ("falling", "level", "rising")
@@ -101,21 +101,15 @@ def truth(project: Project) -> np.ndarray:
 
 
 def test_nothing_runs_again_and_a_forced_rerun_gives_the_same_bytes(project: Project) -> None:
-    assert project.repro() == []
-    before = project.digests()
-    assert project.repro("--force") == STAGES
-    after = project.digests()
-    assert {name for name in before if before[name] != after.get(name)} <= TIMED
+    check_rerun(project)
 
 
-@pytest.mark.usefixtures("quiet_mlflow")
-def test_the_logged_model_answers_with_the_predictions(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(project.folder)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
+def check_answers(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check that the logged student answers clips, as bytes or base64, with its predictions."""
     import pyarrow.parquet as pq
 
+    monkeypatch.chdir(project.folder)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
     served = project.served("student")
     clips = pq.read_table("data/clean/test.parquet")["audio"].to_pylist()
     answer = served.predict([clips[0], base64.b64encode(clips[1]).decode(), *clips[2:]])
@@ -124,6 +118,13 @@ def test_the_logged_model_answers_with_the_predictions(
     expected = softmax(logits.astype(np.float64) / info["fitted"]["temperature"], axis=1)
     np.testing.assert_allclose(answer.drop(columns="label").to_numpy(), expected, atol=0.01)  # bf16
     assert len(served.predict(served.input_example)) == 2
+
+
+@pytest.mark.usefixtures("quiet_mlflow")
+def test_the_logged_model_answers_with_the_predictions(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_answers(project, monkeypatch)
 
 
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:

@@ -18,7 +18,7 @@ from baton.contracts import predictions
 from tests import tiny, tiny_images_with_texts
 from tests.test_image_pipeline import small as small_image_run
 from tests.test_interrupted import check_kills
-from tests.test_pipeline import ROOT, STAGES, TIMED, Project, copy_code
+from tests.test_pipeline import ROOT, STAGES, Project, check_rerun, copy_code
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 NAMES = ("0 grain", "0 ship", "1 grain", "1 ship")
@@ -107,11 +107,7 @@ def test_rows_that_lack_a_side_are_named(project: Project) -> None:
 
 
 def test_nothing_runs_again_and_a_forced_rerun_gives_the_same_bytes(project: Project) -> None:
-    assert project.repro() == []
-    before = project.digests()
-    assert project.repro("--force") == STAGES
-    after = project.digests()
-    assert {name for name in before if before[name] != after.get(name)} <= TIMED
+    check_rerun(project)
 
 
 @pytest.mark.usefixtures("quiet_mlflow")

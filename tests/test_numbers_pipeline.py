@@ -19,7 +19,7 @@ from baton import storage
 from baton.contracts import predictions
 from tests import tiny
 from tests.test_interrupted import check_kills, longer
-from tests.test_pipeline import ROOT, STAGES, TIMED, Project, copy_code, small, write_docstrings
+from tests.test_pipeline import ROOT, STAGES, Project, check_rerun, copy_code, small, write_docstrings
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 NAMES = ("words", "vowels")
@@ -83,11 +83,7 @@ def predicted(project: Project, task: dict[str, Any]) -> NDArray[np.float64]:
 
 
 def test_nothing_runs_again_and_a_forced_rerun_gives_the_same_bytes(project: Project) -> None:
-    assert project.repro() == []
-    before = project.digests()
-    assert project.repro("--force") == STAGES
-    after = project.digests()
-    assert {name for name in before if before[name] != after.get(name)} <= TIMED
+    check_rerun(project)
 
 
 @pytest.mark.usefixtures("quiet_mlflow")

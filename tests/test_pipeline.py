@@ -106,6 +106,15 @@ class Project:
         }
 
 
+def check_rerun(project: Project) -> None:
+    """Check that nothing runs again, and that a forced rerun gives the same bytes."""
+    assert project.repro() == []
+    before = project.digests()
+    assert project.repro("--force") == STAGES
+    after = project.digests()
+    assert {name for name in before if before[name] != after.get(name)} <= TIMED
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     made = make_project(tmp_path_factory.mktemp("pipeline") / "project")

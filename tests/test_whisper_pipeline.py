@@ -1,21 +1,15 @@
 """The pipeline on clips of sound with Whisper's encoder, through real `dvc repro`: rerun, killed, served."""
 
-import base64
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
-from scipy.special import softmax
 
 from baton import storage
-from baton.contracts import predictions
 from tests import test_audio_pipeline, tiny
 from tests.test_interrupted import check_kills, longer
-from tests.test_pipeline import ROOT, STAGES, TIMED, Project, copy_code
+from tests.test_pipeline import ROOT, STAGES, Project, check_rerun, copy_code
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -52,27 +46,14 @@ def test_all_six_stages_run_and_a_forced_rerun_gives_the_same_bytes(project: Pro
     assert "student_vs_control" in metrics["comparison"]
     assert {"majority", "bands_logistic"} <= set(metrics["test"]["baselines"])
     assert (project.folder / "reports/figures/gallery_teacher.png").is_file()
-    assert project.repro() == []
-    before = project.digests()
-    assert project.repro("--force") == STAGES
-    after = project.digests()
-    assert {name for name in before if before[name] != after.get(name)} <= TIMED
+    check_rerun(project)
 
 
 @pytest.mark.usefixtures("quiet_mlflow")
 def test_the_logged_model_answers_with_the_predictions(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(project.folder)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    served = project.served("student")
-    clips = pq.read_table("data/clean/test.parquet")["audio"].to_pylist()
-    answer = served.predict([clips[0], base64.b64encode(clips[1]).decode(), *clips[2:]])
-    _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
-    info = storage.read_json(Path("models/student/baton.json"))
-    expected = softmax(logits.astype(np.float64) / info["fitted"]["temperature"], axis=1)
-    np.testing.assert_allclose(answer.drop(columns="label").to_numpy(), expected, atol=0.01)  # bf16
-    assert len(served.predict(served.input_example)) == 2
+    test_audio_pipeline.check_answers(project, monkeypatch)
 
 
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:

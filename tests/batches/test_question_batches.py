@@ -10,7 +10,6 @@ import torch
 from torch.nn import functional
 
 from baton.arrays import text_arrays
-from baton.batches.sampler import TrainingBatches
 from baton.batches.subset import Part
 from baton.batches.text_batches import TextSplit
 from baton.contracts.input_spec import Head, Truncation
@@ -24,9 +23,7 @@ from baton.models.text_model import TextClassifier
 from baton.predict import predict
 from baton.tasks import task_figures
 from baton.texts import document_windows, words
-from baton.train import optimizer
-from baton.train.gradients import Gradients
-from tests import tiny, tiny_questions
+from tests import first_gradient, tiny, tiny_questions
 from tests.batches.test_unit_batches import HEAD
 
 TRUNCATIONS: list[Truncation] = [tiny_questions.IN_WINDOWS.truncation, Head()]
@@ -139,8 +136,6 @@ def test_predictions_give_the_loss_of_training(data: Path) -> None:
 
 def gradient(data: Path, split: TextSplit, taught: bool, parts: int, ranks: int, packs: bool) -> torch.Tensor:
     """Return the gradient of the first step with weights of rows, summed over ranks."""
-    machine, settings, classifier = tiny.machine(), tiny.training(batch_size=12), model(data)
-    update = optimizer.Update(optimizer.make(classifier, settings), None, False, machine.device)
     units = split.units
     assert units is not None
     random = np.random.default_rng(1)
@@ -151,11 +146,7 @@ def gradient(data: Path, split: TextSplit, taught: bool, parts: int, ranks: int,
         if taught
         else loss.supervised(TASK, 0.0, None, of_units)
     )
-    own = split.packed() if packs else split
-    for rank in range(ranks):
-        batches = TrainingBatches(own, 12, parts, 0, rank=rank, ranks=ranks)
-        Gradients(classifier, batches, loss_fn, update, machine, 0).backward(batches.micro_batches(0))
-    return torch.cat([p.grad.flatten() for p in classifier.parameters() if p.grad is not None])
+    return first_gradient.of(model(data), split, loss_fn, parts, ranks, packs)
 
 
 @pytest.mark.parametrize("taught", [False, True], ids=["labels", "teacher"])

@@ -9,7 +9,6 @@ import torch
 
 from baton import params
 from baton.arrays import text_arrays
-from baton.batches.sampler import TrainingBatches
 from baton.batches.subset import Part
 from baton.batches.text_batches import TextSplit
 from baton.contracts.input_spec import Head, HeadTail, Truncation
@@ -23,9 +22,7 @@ from baton.models.text_model import TextClassifier
 from baton.predict import predict
 from baton.runtime import distributed
 from baton.texts import document_windows, words
-from baton.train import optimizer
-from baton.train.gradients import Gradients
-from tests import tiny, tiny_tokens
+from tests import first_gradient, tiny, tiny_tokens
 from tests.models.test_packed import make
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
@@ -167,8 +164,6 @@ def test_packed_words_have_the_logits_and_gradients_of_padded_ones(tmp_path: Pat
 
 def gradient(data: Path, split: TextSplit, taught: bool, parts: int, ranks: int, packs: bool) -> torch.Tensor:
     """Return the gradient of the first step with weights of rows and of tags, summed over ranks."""
-    machine, settings, classifier = tiny.machine(), tiny.training(batch_size=12), model(data)
-    update = optimizer.Update(optimizer.make(classifier, settings), None, False, machine.device)
     task = TokenLosses(tiny_tokens.TASK)
     units = split.units
     assert units is not None
@@ -181,11 +176,7 @@ def gradient(data: Path, split: TextSplit, taught: bool, parts: int, ranks: int,
         if taught
         else loss.supervised(task, 0.1, weights, of_units)
     )
-    own = split.packed() if packs else split
-    for rank in range(ranks):
-        batches = TrainingBatches(own, 12, parts, 0, rank=rank, ranks=ranks)
-        Gradients(classifier, batches, loss_fn, update, machine, 0).backward(batches.micro_batches(0))
-    return torch.cat([p.grad.flatten() for p in classifier.parameters() if p.grad is not None])
+    return first_gradient.of(model(data), split, loss_fn, parts, ranks, packs)
 
 
 @pytest.mark.parametrize("taught", [False, True], ids=["labels", "teacher"])
