@@ -81,12 +81,20 @@ def test_an_answer_that_lacks_a_column_is_refused(column: str) -> None:
     assert f"no column {column}" in verdict.reasons[0]
 
 
-def clean(folder: Path, rows: int, seed: int, none: float) -> Path:
-    """Write clean tables of questions, as `preprocess` does."""
-    cells, every = SpanCells(8), test_span_reports.asked(rows, seed, none)
+def clean(folder: Path, rows: int, seed: int, none: float, each: int = 1) -> Path:
+    """Write clean tables as `preprocess` does, with `each` questions about a context of random length."""
+    cells, every, random = (
+        SpanCells(8),
+        test_span_reports.asked(rows, seed, none),
+        np.random.default_rng(seed),
+    )
+    tails = [" and so on" * int(random.integers(1, 40)) for _ in range(rows)] if each > 1 else [""] * rows
     folder.mkdir()
     for split, own in (("train", slice(0, rows // 2)), ("val", slice(rows // 2, rows))):
-        pairs, answers = every[0][own], every[1].passages.answers[own]
+        pairs = [
+            (asked, context + tail) for (asked, context), tail in zip(every[0][own], tails[own], strict=True)
+        ]
+        pairs, answers = pairs * each, [*every[1].passages.answers[own]] * each
         targets = []
         for (question, context), true in zip(pairs, answers, strict=True):
             listed = [{"text": text, "answer_start": context.index(text)} for text in true]
@@ -113,6 +121,19 @@ def test_drift_compares_the_words_of_answers_and_how_many_have_none(tmp_path: Pa
     fewer = drift.measure(clean(tmp_path / "fewer", 400, 3, 0.8), profile)
     assert [text.partition(" ")[0] for text in fewer.beyond(LIMITS)] == ["labels"]
     assert fewer.distances["labels"].value == pytest.approx(0.5, abs=0.1)  # 0.8 - 0.3
+
+
+def test_many_questions_about_a_context_are_no_independent_sample_of_its_words(tmp_path: Path) -> None:
+    """With few contexts of the same source, a distance is significant no more often than its p says."""
+    found = []
+    for seed in range(20):
+        profile = drift.profile(clean(tmp_path / f"earlier {seed}", 24, 100 + seed, 0.3, each=12))
+        assert len(profile["rows"]) == 24 * 12 and sum(profile["lengths"]["counts"]) == 24
+        new = clean(tmp_path / f"new {seed}", 24, seed, 0.3, each=12)
+        found.append(drift.measure(new, profile))
+    assert all(one.rows == 24 * 12 for one in found)
+    assert sum(one.distances["lengths"].p < 0.05 for one in found) <= 3
+    assert sum(one.distances["unknown"].p < 0.05 for one in found) <= 3
 
 
 def test_a_row_is_new_if_question_context_or_an_answer_differs(tmp_path: Path) -> None:
@@ -165,4 +186,5 @@ def test_a_file_of_squad_is_a_sample_of_new_rows(tmp_path: Path, answered: bool)
     assert found.pairs is not None and len(found.pairs) == 40
     first = content["data"][0]["paragraphs"][0]
     assert found.pairs[0] == (first["qas"][0]["question"], first["context"])
+    assert len(found.apart(range(40))) == 20, "one question of each context"
     assert next(found.inputs([0])) == [*found.pairs[0]] and found.labels is None

@@ -97,6 +97,7 @@ def attempt(
             before the next step begins.
     """
     os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's is ignored
     if kill_operation:
         watch_operations(folder / "checkpoints", kill_operation, power)
     spoil(without)

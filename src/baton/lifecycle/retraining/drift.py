@@ -5,7 +5,7 @@ champion was not trained on, by the digests of their texts (or pixels) and label
 is a new row, and the old one is gone. Or any `Sample` without labels, whose rows are compared by their texts
 (or pixels) alone. Images have neither words nor lengths: the mean brightness of each is used as its length,
 and none of its words is unknown. A clip's length is in seconds, and its loudness is compared too; images with
-texts are compared by their texts and their brightness.
+texts are compared by their texts and their brightness. Of questions about the same context one is measured.
 
 Both sides are samples, so every distance is a two-sample one (`two_samples`). It counts only if it exceeds
 what chance makes of it by more than its limit, and a test finds it significant at the level `ACCIDENT` over
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from baton import params
 from baton.arrays.image_arrays import significant_bits
 from baton.contracts import targets, task_spec, text_pairs
-from baton.contracts.task_spec import TaskSpec
+from baton.contracts.task_spec import Spans, TaskSpec
 from baton.errors import DataError
 from baton.evaluate import proportions
 from baton.images.bit_depth import BITS_16
@@ -105,6 +105,7 @@ class Sample:
     task: TaskSpec | None = None  # of the labels
     pairs: Sequence[text_pairs.Pair] | None = None  # the two texts of each key, if rows are pairs
     captions: Sequence[str] = ()  # the texts of images
+    contexts: Sequence[str] = ()  # of questions, several of which can have the same one
     again: Callable[[], Iterable[Any]] | None = None  # reads each row's image and text, in order, once more
 
     def inputs(self, places: Iterable[int]) -> Iterator[Any]:
@@ -127,6 +128,10 @@ class Sample:
         """The texts, if rows have any."""
         return self.keys if self.kind == "text" else self.captions
 
+    def apart(self, places: Sequence[int]) -> Sequence[int]:
+        """Return one of the `places` for each context: a test of lengths and words needs independent rows."""
+        return list({self.contexts[place]: place for place in places}.values()) if self.contexts else places
+
 
 def profile(clean: Path) -> dict[str, Any]:
     """Return what is kept of a version's training data, as JSON values.
@@ -135,7 +140,8 @@ def profile(clean: Path) -> dict[str, Any]:
     """
     rows = _rows(clean)
     assert rows.labels is not None
-    measured = _measured(rows, range(len(rows.keys)))
+    apart = rows.apart(range(len(rows.keys)))
+    measured = _measured(rows, apart)
     return {
         "layout": LAYOUT,
         "rows": _labelled(rows),
@@ -149,7 +155,11 @@ def profile(clean: Path) -> dict[str, Any]:
             name: {"values": sorted(own), "counts": [own[value] for value in sorted(own)]}
             for name, own in measured.items()
         },
-        **(_vocabulary(rows.texts) if rows.texts else {"vocabulary": None, "unknown": None}),
+        **(
+            _vocabulary([rows.texts[place] for place in apart])
+            if rows.texts
+            else {"vocabulary": None, "unknown": None}
+        ),
     }
 
 
@@ -220,11 +230,12 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
         assert rows.task is not None
         own = counted((rows.labels[place] for place in places), rows.task)
         found["labels"] = target_drift.distance(rows.task, earlier["labels"], own)
-    for name, new_values in _measured(rows, places).items():
+    apart = rows.apart(places)
+    for name, new_values in _measured(rows, apart).items():
         known = dict(zip(earlier[name]["values"], earlier[name]["counts"], strict=True))
         found[name] = two_sample_tests.distributions(known, new_values)
     if rows.texts and earlier["unknown"] is not None:
-        new = _unknown((rows.texts[place] for place in places), earlier["vocabulary"])
+        new = _unknown((rows.texts[place] for place in apart), earlier["vocabulary"])
         found["unknown"] = two_sample_tests.means(
             {place / 100: count for place, count in enumerate(earlier["unknown"])}, new
         )
@@ -247,7 +258,8 @@ def _rows(clean: Path) -> Sample:
     texts, identities = task_figures.of(task).texts(own.all), task_figures.identities(task, own.all)
     keys = text_pairs.wholes(*(table[column].to_pylist() for column in columns))
     captions = table["text"].to_pylist() if kind == "image_text" else ()
-    return Sample(kind, keys, texts, identities, clean, task=task, captions=captions)
+    contexts = table[text_pairs.COLUMN].to_pylist() if isinstance(task, Spans) else ()
+    return Sample(kind, keys, texts, identities, clean, task=task, captions=captions, contexts=contexts)
 
 
 def _labelled(rows: Sample) -> list[str]:
