@@ -222,6 +222,23 @@ def test_what_a_vocabulary_lacks_is_told_by_texts_that_were_left_out_of_it(tmp_p
     assert found["unknown"][50] == 20 and sum(found["unknown"]) == 20 and len(found["vocabulary"]) == 61
 
 
+def test_of_scripts_without_spaces_the_letters_are_compared(tmp_path: Path) -> None:
+    """A sentence is no word that was never seen, so another vocabulary is told from the same one."""
+
+    def sentences(letters: str, seed: int) -> list[tuple[str, int]]:
+        random = np.random.default_rng(seed)
+        return [("".join(random.choice(list(letters), 12)), row % 2) for row in range(200)]
+
+    limits = LIMITS.model_copy(update={"changed": 3.0})  # all rows are others
+    profile = drift.profile(write(tmp_path / "clean", sentences("あいうえおかきくけこ猫犬", 0)))
+    assert set(profile["vocabulary"]) == set("あいうえおかきくけこ猫犬")
+    assert profile["lengths"]["values"] == [12]
+    same = drift.measure(write(tmp_path / "same", sentences("あいうえおかきくけこ猫犬", 1)), profile)
+    assert same.beyond(limits) == []
+    other = drift.measure(write(tmp_path / "other", sentences("あいうえお山川空海雨", 1)), profile)
+    assert [text.partition(" ")[0] for text in other.beyond(limits)] == ["unknown"]
+
+
 def test_the_brightness_of_an_image_is_its_mean(tmp_path: Path) -> None:
     from baton.images.decoding import encode
     from baton.lifecycle.retraining import brightness

@@ -12,7 +12,6 @@ what chance makes of it by more than its limit, and a test finds it significant 
 all distances together (Holm 1979, A simple sequentially rejective multiple test procedure).
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,10 +33,12 @@ from baton.lifecycle.retraining import brightness, sound_levels
 from baton.tables import target_drift, two_sample_tests
 from baton.tables.two_sample_tests import Distance
 from baton.tasks import task_figures
+from baton.texts import words
 
-LAYOUT = 2  # of a profile; the first layout held shares and quantiles, which do not show how certain they are
+# Of a profile. The first layout held shares and quantiles, which do not show how certain they are; in the
+# second a sentence without spaces (Japanese, Thai) was one word.
+LAYOUT = 3
 BITS = "significant_bits"  # the profile's key for how many of 16 bits the images used, if fewer
-WORD = re.compile(r"\w+")
 WORDS = 50_000  # of a profile's vocabulary: the most frequent ones
 # One in HELD_OUT texts is kept out of the vocabulary; new texts are compared with the share of words it lacks
 # of them.
@@ -272,9 +273,9 @@ def _measured(rows: Sample, places: Sequence[int]) -> dict[str, Counter[float]]:
 
     Of images and clips, those with the smallest digests are measured.
     """
-    words = Counter(float(len(_words(rows.texts[place]))) for place in places if rows.texts)
+    lengths = Counter(float(len(_words(rows.texts[place]))) for place in places if rows.texts)
     if rows.kind == "text":
-        return {"lengths": words}
+        return {"lengths": lengths}
     some = set(sorted(places, key=lambda place: rows.keys[place])[:MOST_IMAGES])
     if rows.kind == "audio":
         levels = [rows.levels[place] for place in sorted(some)] if rows.levels is not None else []
@@ -287,7 +288,7 @@ def _measured(rows: Sample, places: Sequence[int]) -> dict[str, Counter[float]]:
     if rows.clean is not None:
         found = brightness.measure(rows.clean, some)
     bright = Counter(round(value, 4) for value in found)
-    return {"lengths": words, "brightness": bright} if rows.texts else {"lengths": bright}
+    return {"lengths": lengths, "brightness": bright} if rows.texts else {"lengths": bright}
 
 
 def _vocabulary(texts: Sequence[str]) -> dict[str, Any]:
@@ -309,13 +310,16 @@ def _vocabulary(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _words(text: str) -> list[str]:
-    return WORD.findall(text.casefold())
+    """Return the words of a text without punctuation; of scripts without spaces, the letters."""
+    folded = text.casefold()
+    found = (folded[start:end] for start, end in words.cut(folded, "pattern"))
+    return [word for word in found if word[0].isalnum() or word[0] == "_"]
 
 
 def _unknown(texts: Iterable[str], vocabulary: Iterable[str]) -> Counter[float]:
     """Count texts by the share of their words that the vocabulary lacks, in hundredths."""
     known = set(vocabulary)
-    words = (_words(text) for text in texts)
+    found = (_words(text) for text in texts)
     return Counter(
-        round(100 * sum(word not in known for word in some) / max(1, len(some))) / 100 for some in words
+        round(100 * sum(word not in known for word in some) / max(1, len(some))) / 100 for some in found
     )
