@@ -96,7 +96,7 @@ def test_the_recommended_model_is_named_with_its_error() -> None:
     scores = {"teacher": np.full(9, -1.5), "student": np.full(9, -1.25), "majority": np.full(9, -4.0)}
     found = recommend.choose(scores, None)
     assert found["model"] == "student"
-    assert "9 rows (1.25; teacher 1.5, majority 4)" in recommend.said(found, "", ERROR)
+    assert "9 rows (1.25; teacher 1.5, majority 4)" in recommend.said(found, ERROR)
 
 
 def test_the_best_mark_is_the_lowest_error() -> None:

@@ -20,7 +20,7 @@ def test_the_best_on_validation_where_rows_are_many() -> None:
         "rows": 100,
     }
     assert "validation, 100 rows (90.0%; student 85.0%, tfidf_svm 80.0%, majority 50.0%)" in recommend.said(
-        found, "", tiny.ACCURACY
+        found, tiny.ACCURACY
     )
 
 
@@ -56,5 +56,5 @@ def test_where_rows_are_few_what_was_left_out_counts() -> None:
     assert found["model"] == "tfidf_svm" and found["folds"] == 3
     assert (
         "3-fold cross-validation on 100 rows of train, in which the student takes no part (83.0%;"
-        in recommend.said(found, "", tiny.ACCURACY)
+        in recommend.said(found, tiny.ACCURACY)
     )

@@ -21,6 +21,7 @@ from baton.evaluate import (
     proportions,
     results,
     sequence_baselines,
+    sequence_outputs,
     sequence_significance,
 )
 from baton.evaluate.evaluation import Evaluation
@@ -71,7 +72,18 @@ def test_figures_and_their_sums_are_those_of_sacrebleu() -> None:
     sentences = [
         CHRF().sentence_score(text, [own]).score / 100 for text, own in zip(own.texts, texts, strict=True)
     ]
-    np.testing.assert_allclose(TASK.score(texts, own), sentences, atol=1e-9)
+    np.testing.assert_allclose(sequence_outputs.scores(own.statistics(texts)), sentences, atol=1e-9)
+
+
+def test_what_rows_contribute_is_what_chrf_loses_without_them() -> None:
+    """The infinitesimal jackknife has the jackknife's standard error; a long row contributes more."""
+    texts = references(200)
+    own = spoilt(texts, 0.5, 1).statistics(texts)
+    scores, rows = sequence_outputs.pseudo_values(own), np.arange(200)
+    left = np.array([text_scores.chrf(own[rows != row].sum(axis=0)) for row in rows])
+    jackknife = np.sqrt(199 / 200 * ((left - left.mean()) ** 2).sum())
+    assert scores.std() / np.sqrt(200) == pytest.approx(jackknife, rel=0.05)
+    np.testing.assert_allclose(scores - scores.mean(), 199 * (left.mean() - left), atol=0.02)
 
 
 def test_a_table_without_mistakes_still_has_an_interval() -> None:

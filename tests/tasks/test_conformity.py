@@ -217,6 +217,15 @@ def test_parts_of_a_loss_add_up_and_its_count_is_that_of_the_targets(example: Ex
 
 
 @every
+def test_the_mean_of_the_scores_of_rows_is_the_main_figure(example: Example) -> None:
+    """So that the model recommended by rows is the one that the main figure says is better."""
+    reports, targets = task_reports.of(example.spec), example.targets.all
+    outputs = reports.outputs(example.predicted, reports.figures.fitted(own(example), targets))
+    whole = figure_scale.of(reports.figures).gain(reports.overall(targets, outputs))
+    assert reports.score(targets, outputs).mean() == pytest.approx(whole, abs=1e-9)
+
+
+@every
 def test_the_served_model_is_as_good_as_its_predictions(example: Example) -> None:
     reports, targets = task_reports.of(example.spec), example.targets.all
     fitted = reports.figures.fitted(own(example), targets)

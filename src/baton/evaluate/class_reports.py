@@ -60,7 +60,6 @@ class ClassReports(ReportDefaults):
     )
     words: ClassVar[Words] = Words(
         counted="classes",
-        scored="",
         tested="McNemar's mid-p test",
         bounded="Tango's",
         remark=class_terminal.REMARK,

@@ -129,13 +129,28 @@ def f1_of_rows(counted: Floats, confidence: float) -> tuple[float, float, float]
     hit, both = counted.sum(axis=0)
     if both == 0:
         return 0.0, 0.0, 1.0
-    value, rows = 2 * hit / both, len(counted)
-    off = 2 * counted[:, 0] - value * counted[:, 1]
-    error = float(np.sqrt((off**2).sum() * rows / max(rows - 1, 1))) / both
-    half = proportions.normal(confidence) * error
+    value = 2 * hit / both
+    half = proportions.normal(confidence) * proportions.standard_error(pseudo_values(counted))
     low, high = intervals.f1(hit, both - hit, hit, confidence)
     bounds = widest((max(0.0, value - half), min(1.0, value + half)), (float(low), float(high)))
     return float(value), bounds[0], bounds[1]
+
+
+def pseudo_values(counted: Floats) -> Floats:
+    """Return a score of each row, (n,): their mean is the F1 of all names together, 0 without any.
+
+    It is that F1 and what the row contributes to its distance from others: pseudo-values of the infinitesimal
+    jackknife (Jaeckel 1972, The infinitesimal jackknife), whose mean has the standard error of the F1.
+
+    Args:
+        counted: `F1Bootstrap.counted`, (n, 2).
+    """
+    hit, both = counted.sum(axis=0)
+    if both == 0:
+        return np.zeros(len(counted))
+    value = 2 * hit / both
+    found: Floats = value + (2 * counted[:, 0] - value * counted[:, 1]) * len(counted) / both
+    return found
 
 
 def _gap(total: Floats, change: Floats) -> Any:

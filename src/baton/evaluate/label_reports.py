@@ -58,7 +58,6 @@ class LabelReports(ReportDefaults):
     )
     words: ClassVar[Words] = Words(
         counted="labels",
-        scored="samples F1 ",
         tested="a randomisation test",
         bounded="the bootstrap's",
         remark=label_tables.REMARK,
@@ -89,8 +88,8 @@ class LabelReports(ReportDefaults):
         return self.figures.fitted(outputs.logits, targets)
 
     def score(self, targets: Marks, outputs: LabelOutputs) -> NDArray[np.float64]:
-        """Return the F1 of each row's labels."""
-        return label_outputs.samples_f1(targets, outputs.predicted)
+        """Return what each row contributes to micro F1, see `f1_bootstrap.pseudo_values`."""
+        return f1_bootstrap.pseudo_values(_counted(targets, outputs))
 
     def overall(self, targets: Marks, outputs: LabelOutputs) -> float:
         """Return micro F1."""
@@ -100,11 +99,7 @@ class LabelReports(ReportDefaults):
         self, targets: Marks, outputs: LabelOutputs, rows: NDArray[np.bool_], confidence: float
     ) -> tuple[float, float, float]:
         """Return micro F1 on `rows`, see `f1_bootstrap.f1_of_rows`."""
-        actual, predicted = targets[rows] > 0, outputs.predicted[rows]
-        counted = np.stack(
-            [(actual & predicted).sum(axis=1), (actual.sum(axis=1) + predicted.sum(axis=1))], 1
-        )
-        return f1_bootstrap.f1_of_rows(counted.astype(np.float64), confidence)
+        return f1_bootstrap.f1_of_rows(_counted(targets, outputs)[rows], confidence)
 
     def found(self, targets: Marks, outputs: LabelOutputs) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return each label of each row, and whether it was predicted."""
@@ -219,3 +214,10 @@ class LabelReports(ReportDefaults):
     def summary(self, models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, list[str]]]:
         """Return columns and cells of the terminal's table."""
         return label_tables.summary(models)
+
+
+def _counted(targets: Marks, outputs: LabelOutputs) -> NDArray[np.float64]:
+    """Return how many labels each row has that are hit, and that are predicted or actual, (n, 2)."""
+    actual, predicted = targets > 0, outputs.predicted
+    both = actual.sum(axis=1) + predicted.sum(axis=1)
+    return np.stack([(actual & predicted).sum(axis=1), both], axis=1).astype(np.float64)

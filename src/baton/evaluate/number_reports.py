@@ -44,7 +44,6 @@ class NumberReports(ReportDefaults):
     )
     words: ClassVar[Words] = Words(
         counted="numbers",
-        scored="",
         tested="a test of equal mean absolute errors by exchanging signs",
         bounded="the bootstrap's",
         remark=number_tables.REMARK,

@@ -63,6 +63,11 @@ def around_mean(values: Floats, confidence: float) -> tuple[float, float]:
     return low - value, high - value
 
 
+def standard_error(values: Floats) -> float:
+    """Return the standard error of a mean; 0 of a single value."""
+    return float(np.sqrt(values.var() / max(len(values) - 1, 1)))
+
+
 def normal(confidence: float) -> float:
     """Return the standard normal's two-sided quantile: 1.96 for 0.95."""
     return float(norm.isf((1 - confidence) / 2))

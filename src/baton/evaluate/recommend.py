@@ -1,9 +1,9 @@
 """Choose the trained model to use, on rows that no model was fitted on; test plays no part in it.
 
 Inputs: how well each model does on each row (for classes, whether it is right), of validation, or with few
-rows those left out in cross-validation -> the recommended model. A baseline costs a fraction of a
-transformer, so a transformer is recommended only if it beats the best baseline, on the same rows, by more
-than the standard error of the difference.
+rows those left out in cross-validation -> the recommended model. Their mean is the main figure. A baseline
+costs a fraction of a transformer, so a transformer is recommended only if it beats the best baseline, on the
+same rows, by more than the standard error of the difference.
 """
 
 from collections.abc import Mapping
@@ -77,11 +77,8 @@ def _better(first: Scores, second: Scores) -> bool:
     return bool(change.sum() > np.sqrt((change**2).sum()))
 
 
-def said(section: Mapping[str, Any], score: str, scale: Scale) -> str:
-    """Return the recommendation as a sentence.
-
-    Scores are written on the `scale` of the main figure; `score` names them, or is empty if they are it.
-    """
+def said(section: Mapping[str, Any], scale: Scale) -> str:
+    """Return the recommendation as a sentence, with scores on the `scale` of the main figure."""
     model, scores = section["model"], section["scores"]
     others = ", ".join(
         f"{name} {scale.value(scale.gain(value))}"
@@ -96,7 +93,7 @@ def said(section: Mapping[str, Any], score: str, scale: Scale) -> str:
         )
     own = scale.value(scale.gain(scores[model]))
     return (
-        f"Recommended: [bold]{model}[/], by {how} ({score}{own}; {others}). "
+        f"Recommended: [bold]{model}[/], by {how} ({own}; {others}). "
         "A transformer is recommended if it beats the best baseline by more than a standard error. "
         "Test took no part in this choice."
     )

@@ -44,13 +44,16 @@ def of_rows(statistics: Floats, confidence: float) -> tuple[float, float, float]
     It is the normal interval of a smooth function of means over rows (the delta method; Cochran 1977,
     Sampling techniques, 6.3), but never narrower than `proportions.mean_share`.
     """
-    sums, rows = statistics.sum(axis=0), len(statistics)
-    value = float(text_scores.chrf(sums))
-    steps = np.diag(np.maximum(sums, 1) * STEP)
-    slopes = (text_scores.chrf(sums + steps) - text_scores.chrf(sums - steps)) / (2 * steps.diagonal())
-    influence = (statistics - sums / rows) @ slopes
-    error = float(np.sqrt((influence**2).sum() * rows / max(rows - 1, 1)))
-    half = proportions.normal(confidence) * error
+    value = float(text_scores.chrf(statistics.sum(axis=0)))
+    half = proportions.normal(confidence) * proportions.standard_error(pseudo_values(statistics))
     low, high = proportions.around_mean(scores(statistics), confidence)
     ends = widest((value - half, value + half), (value + low, value + high))
     return value, max(0.0, ends[0]), min(1.0, ends[1])
+
+
+def pseudo_values(statistics: Floats) -> Floats:
+    """Return a score of each row, (n,): their mean is chrF of all rows, see `f1_bootstrap.pseudo_values`."""
+    sums = statistics.sum(axis=0)
+    steps = np.diag(np.maximum(sums, 1) * STEP)
+    slopes = (text_scores.chrf(sums + steps) - text_scores.chrf(sums - steps)) / (2 * steps.diagonal())
+    return np.asarray(text_scores.chrf(sums) + (len(statistics) * statistics - sums) @ slopes)

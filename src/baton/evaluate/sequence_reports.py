@@ -37,7 +37,6 @@ class SequenceReports(ReportDefaults):
     tracked: ClassVar[tuple[str, ...]] = ("chrf", "bleu", "exact_match")
     words: ClassVar[Words] = Words(
         counted="outputs",
-        scored="mean chrF of rows ",
         tested="a randomisation test",
         bounded="the bootstrap's",
         remark=sequence_tables.REMARK,
@@ -68,8 +67,8 @@ class SequenceReports(ReportDefaults):
         return {}
 
     def score(self, targets: References, outputs: SequenceOutputs) -> NDArray[np.float64]:
-        """Return chrF of each row."""
-        return sequence_outputs.scores(_statistics(targets, outputs))
+        """Return what each row contributes to chrF, see `sequence_outputs.pseudo_values`."""
+        return sequence_outputs.pseudo_values(_statistics(targets, outputs))
 
     def overall(self, targets: References, outputs: SequenceOutputs) -> float:
         """Return chrF."""

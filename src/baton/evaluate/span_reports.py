@@ -47,7 +47,6 @@ class SpanReports(ReportDefaults):
     )
     words: ClassVar[Words] = Words(
         counted="outputs",
-        scored="mean F1 of questions ",
         tested="a randomisation test",
         bounded="the bootstrap's",
         remark=span_tables.REMARK,

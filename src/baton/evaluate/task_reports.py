@@ -141,7 +141,7 @@ class TaskReports(Protocol):
     def score(self, targets: Targets, outputs: Any) -> NDArray[np.float64]:
         """Return how well each row was answered, (n,): higher is better.
 
-        It is written on the scale of the main figure; if that is an error, it is minus the row's error.
+        The mean is the main figure; if that is an error, minus it.
         """
         ...
 

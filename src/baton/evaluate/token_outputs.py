@@ -159,16 +159,6 @@ def figures(sums: Floats, types: int, whole: Floats | None = None) -> dict[str, 
     return result
 
 
-def row_f1(targets: Ragged, outputs: TokenOutputs) -> Floats:
-    """Return the F1 of each text's entities, (n,); a text without true and predicted entities counts as 1."""
-    true, own = actual(targets), outputs.entities
-    hit, _ = token_decoding.matched(true, own)
-    right, both = (
-        np.bincount(part, minlength=len(targets)) for part in (true[hit, 0], np.append(true[:, 0], own[:, 0]))
-    )
-    return np.where(both > 0, 2 * right / np.maximum(both, 1), 1.0)
-
-
 def confusion(spec: Tokens, targets: Ragged, outputs: TokenOutputs) -> NDArray[np.int64]:
     """Return counts (actual, predicted) of words by type; the last of each is "no entity"."""
     none = len(spec.names)

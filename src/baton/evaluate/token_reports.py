@@ -14,7 +14,7 @@ from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Tokens
 from baton.evaluate import calibration, multiple_comparisons, token_outputs, token_significance
 from baton.evaluate.evaluation import Evaluation
-from baton.evaluate.f1_bootstrap import f1_of_rows
+from baton.evaluate.f1_bootstrap import f1_of_rows, pseudo_values
 from baton.evaluate.inputs import Rows
 from baton.evaluate.report import token_tables
 from baton.evaluate.report.csv_files import Table
@@ -48,7 +48,6 @@ class TokenReports(ReportDefaults):
     )
     words: ClassVar[Words] = Words(
         counted="tags",
-        scored="F1 of a text's entities ",
         tested="a randomisation test",
         bounded="the bootstrap's",
         remark=token_tables.REMARK,
@@ -80,8 +79,8 @@ class TokenReports(ReportDefaults):
         return self.figures.fitted(outputs.logits, targets)
 
     def score(self, targets: Ragged, outputs: TokenOutputs) -> NDArray[np.float64]:
-        """Return the F1 of each text's entities."""
-        return token_outputs.row_f1(targets, outputs)
+        """Return what each text contributes to entity F1, see `f1_bootstrap.pseudo_values`."""
+        return pseudo_values(self._counted(targets, outputs))
 
     def overall(self, targets: Ragged, outputs: TokenOutputs) -> float:
         """Return entity F1."""

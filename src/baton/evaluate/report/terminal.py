@@ -104,7 +104,7 @@ def _sentences(task: TaskReports, metrics: dict[str, Any], timings: dict[str, An
         _distillation(metrics, test, figure),
         *seeds.said(metrics["seeds"], figure, test["confidence"]),
         _baseline(metrics["comparison"], test, figure),
-        recommend.said(metrics["recommended"], task.words.scored, figure),
+        recommend.said(metrics["recommended"], figure),
         _robustness(metrics["robustness"]) if "robustness" in metrics else "",
         single_inputs.said(task, metrics["single_inputs"]) if "single_inputs" in metrics else "",
     ]

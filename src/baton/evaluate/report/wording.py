@@ -8,7 +8,6 @@ class Words:
     """What the terminal's summary says about a kind of task."""
 
     counted: str  # the task's names; in metrics.json the key of their number, in section `test`
-    scored: str  # before the mean of `TaskReports.score`; empty if it is the main figure
     tested: str  # the test behind `holm_p`
     bounded: str  # the method behind `holm_interval`
     remark: str  # the last remark about figures

@@ -132,8 +132,9 @@ def read(path: Path, settings: params.Preprocess, task: params.Task, bits: int =
     match settings:
         case params.TextPreprocess():
             found = _texts(path, settings, target_cells.of(task, settings.label_column))
-            asked = isinstance(task, params.SpansTask) and found.pairs is not None
-            return replace(found, contexts=[context for _, context in found.pairs]) if asked else found
+            if isinstance(task, params.SpansTask) and found.pairs is not None:
+                return replace(found, contexts=[context for _, context in found.pairs])
+            return found
         case params.ImagePreprocess():
             return _images(path, settings, bits)
         case params.AudioPreprocess():
