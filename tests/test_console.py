@@ -102,3 +102,12 @@ def test_what_an_earlier_attempt_did_is_no_part_of_the_rate(
         advance(100)
     shown = capsys.readouterr().out
     assert "1,000 of 2,000 samples, 10.0 samples/s, 100 s left" in shown
+
+
+def test_long_names_in_a_narrow_table_are_not_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
+    """Three baselines of images with texts were all shown as `features_lin…`."""
+    names = ["features_linear", "features_linear_image", "features_linear_text"]
+    columns = [f"a long figure {number}" for number in range(16)]
+    console.table("too wide", ["model", *columns], [[name, *["12.3 to 45.6"] * 16] for name in names])
+    shown = capsys.readouterr().out
+    assert "…" not in shown and all(f"│ {name} " in shown for name in names)

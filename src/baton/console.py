@@ -22,7 +22,7 @@ from rich.text import Text
 from baton.errors import BatonError, one_line, visible
 
 LINE_SECONDS = 10.0
-PLAIN_WIDTH = 140
+PLAIN_WIDTH = 160
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
 
 _console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
@@ -39,10 +39,14 @@ def warn(subject: str, text: object) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table; the first column is left-aligned, the others right-aligned."""
+    """Print a table; the first column is left-aligned, the others right-aligned.
+
+    Where the terminal is too narrow, cells take more lines: nothing is cut off.
+    """
     grid = Table(title=title, title_justify="left", title_style="bold")
     for index, name in enumerate(columns):
-        grid.add_column(name, justify="left" if index == 0 else "right")
+        first = index == 0
+        grid.add_column(name, justify="left" if first else "right", no_wrap=first, overflow="fold")
     for row in rows:
         grid.add_row(*(escape(one_line(str(cell))) for cell in row))
     _console.print(grid)
