@@ -14,7 +14,7 @@ from baton import params, storage
 from baton.contracts import task_spec
 from baton.errors import DataError, ModelError
 from baton.lifecycle import test_table
-from baton.lifecycle.retraining import drift, predicted_drift, unlabelled
+from baton.lifecycle.retraining import drift, predicted_drift, samples, unlabelled
 from tests import tiny
 from tests.lifecycle import pictures
 from tests.tracking.reading import ROOT
@@ -119,7 +119,7 @@ def write_images(folder: Path, some: list[tuple[bytes, int]]) -> Path:
 def test_drift_of_images_is_told_by_labels_and_brightness(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drift, "MOST_IMAGES", 100)  # fewer than the table has
+    monkeypatch.setattr(samples, "MOST_IMAGES", 100)  # fewer than the table has
     first = pictures.draw(120)
     clean = write_images(tmp_path / "clean", first)
     earlier = json.loads(json.dumps(drift.profile(clean)))
@@ -178,8 +178,8 @@ def test_rows_without_labels_are_compared_by_lengths_and_words(earlier: Earlier)
     known = test_table.training_digests(earlier[0])
 
     def beyond(some: list[tuple[str, int]]) -> tuple[int, list[str]]:
-        sample = drift.Sample("text", [text for text, _ in some], None)
-        found = drift.measure_unlabelled(sample, drift.unseen(sample, known), earlier[1])
+        sample = samples.Sample("text", [text for text, _ in some], None)
+        found = drift.measure_unlabelled(sample, samples.unseen(sample, known), earlier[1])
         return found.rows, [text.split()[0] for text in found.beyond(LIMITS)]
 
     assert beyond(rows(200)) == (0, []), "nothing is new"
@@ -201,7 +201,7 @@ def test_a_folder_of_pictures_without_labels_is_compared_by_brightness(
         for place, (image, _) in enumerate(some):
             (tmp_path / name / "deeper" / f"{place}.png").write_bytes(image)
         sample = unlabelled.read(tmp_path / name, settings, CLASSES)
-        found = drift.measure_unlabelled(sample, drift.unseen(sample, known), earlier)
+        found = drift.measure_unlabelled(sample, samples.unseen(sample, known), earlier)
         return found.rows, [text.split()[0] for text in found.beyond(LIMITS)]
 
     assert beyond("same", first[:20] + pictures.draw(60, seed=1)) == (60, [])
@@ -271,7 +271,7 @@ def test_predictions_are_read_from_the_column_of_the_task(
 
     clean, val = earlier[0], earlier[0] / "val.parquet"
     known = frozenset(test_table.training_digests(clean))
-    sample = drift.Sample("text", [f"new {row}" for row in range(30)], None)
+    sample = samples.Sample("text", [f"new {row}" for row in range(30)], None)
     answers = {"column": "label"}
 
     class Model:

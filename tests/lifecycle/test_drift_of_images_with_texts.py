@@ -15,7 +15,7 @@ from baton.contracts import text_pairs
 from baton.errors import DataError
 from baton.lifecycle import test_table
 from baton.lifecycle.promotion import gate
-from baton.lifecycle.retraining import drift, unlabelled
+from baton.lifecycle.retraining import drift, samples, unlabelled
 from tests.lifecycle import pictures
 
 CLASSES = params.ClassesTask(kind="classes")
@@ -101,7 +101,7 @@ def test_new_rows_without_labels(earlier: tuple[Path, dict[str, Any]], tmp_path:
     assert not any(
         isinstance(one, bytes) for own in vars(sample).values() if isinstance(own, list) for one in own
     )
-    places = drift.unseen(sample, test_table.training_digests(earlier[0]))
+    places = samples.unseen(sample, test_table.training_digests(earlier[0]))
     found = drift.measure_unlabelled(sample, places, earlier[1])
     assert [line.split()[0] for line in found.beyond(LIMITS)] == ["brightness"]
 

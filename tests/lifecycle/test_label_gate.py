@@ -21,7 +21,7 @@ from baton.lifecycle import model_card, test_table
 from baton.lifecycle.promotion import gate, promote, scoring
 from baton.lifecycle.promotion.gate import Scored
 from baton.lifecycle.promotion.verdicts import Mark, Marks, Verdict
-from baton.lifecycle.retraining import drift, predicted_drift
+from baton.lifecycle.retraining import drift, predicted_drift, samples
 from baton.lifecycle.test_table import Table, digests
 from baton.tables import target_drift
 from baton.tasks.label_figures import LabelFigures
@@ -342,7 +342,7 @@ def test_predicted_labels_are_compared_with_those_of_val(
 
     clean = write(tmp_path, {"train": [("a", [0])], "val": [(f"val {row}", [0]) for row in range(30)]})
     monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri: Model())
-    sample = drift.Sample("text", [f"new {row}" for row in range(30)], None)
+    sample = samples.Sample("text", [f"new {row}" for row in range(30)], None)
     known = frozenset(test_table.training_digests(clean))
     found = predicted_drift.distance("models:/n/1", clean / "val.parquet", known, sample, range(30))
     assert found is not None and found.value == 1.0 and found.p < 0.01

@@ -23,7 +23,7 @@ from baton.lifecycle import model_card, test_table
 from baton.lifecycle.promotion import gate, margins, promote, scoring
 from baton.lifecycle.promotion.gate import Scored
 from baton.lifecycle.promotion.verdicts import Mark, Marks, Verdict
-from baton.lifecycle.retraining import drift, predicted_drift
+from baton.lifecycle.retraining import drift, predicted_drift, samples
 from baton.lifecycle.test_table import Table, digests
 from baton.tables import target_drift
 from baton.tasks.number_figures import NumberFigures
@@ -275,7 +275,7 @@ def test_predicted_numbers_are_compared_with_those_of_val(
 
     clean = write(tmp_path, {"train": drawn("a", 1), "val": drawn("val", 1, 30)})
     monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri: Model())
-    sample = drift.Sample("text", [f"new {row}" for row in range(30)], None)
+    sample = samples.Sample("text", [f"new {row}" for row in range(30)], None)
     known = frozenset(test_table.training_digests(clean))
     found = predicted_drift.distance("models:/n/1", clean / "val.parquet", known, sample, range(30))
     assert found is not None and found.value == 1.0 and found.p < 0.01

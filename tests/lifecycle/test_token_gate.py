@@ -25,7 +25,7 @@ from baton.lifecycle import test_table
 from baton.lifecycle.promotion import gate, scoring
 from baton.lifecycle.promotion.gate import Scored
 from baton.lifecycle.promotion.verdicts import Verdict
-from baton.lifecycle.retraining import drift, unlabelled
+from baton.lifecycle.retraining import drift, samples, unlabelled
 from baton.lifecycle.test_table import Table, digests
 from baton.tasks import token_decoding
 from baton.tasks.token_figures import TokenFigures
@@ -187,7 +187,7 @@ def test_new_texts_come_as_lists_of_tokens_too(form: str, tmp_path: Path) -> Non
     changed = recipe.preprocess.model_dump() | {"format": own, "text_column": name}
     sample = unlabelled.read(path, params.TextPreprocess.model_validate(changed), recipe.task)
     assert [*sample.keys] == [" ".join(row) for row in tokens]
-    assert drift.unseen(sample, test_table.training_digests(clean)) == []
+    assert samples.unseen(sample, test_table.training_digests(clean)) == []
 
 
 def rewrite(clean: Path, change: Callable[[list[int]], list[int]]) -> None:

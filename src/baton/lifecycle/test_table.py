@@ -142,7 +142,7 @@ def image_digests(path: Path, which: Kind) -> Iterator[str]:
 
 
 def keys(which: Kind, some: Iterable[str]) -> list[str]:
-    """Return the digests of rows by what identifies them: `drift.Sample.keys`."""
+    """Return the digests of rows by what identifies them: `samples.Sample.keys`."""
     return [shortened(digest) for digest in some] if which in ("images", "audio") else digests(some)
 
 

@@ -13,37 +13,27 @@ all distances together (Holm 1979, A simple sequentially rejective multiple test
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from baton import params
 from baton.arrays.image_arrays import significant_bits
-from baton.contracts import targets, task_spec, text_pairs
-from baton.contracts.task_spec import Spans, TaskSpec
+from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.evaluate import proportions
 from baton.images.bit_depth import BITS_16
 from baton.lifecycle import test_table
-from baton.lifecycle.retraining import brightness, sound_levels
+from baton.lifecycle.retraining import samples, vocabulary
+from baton.lifecycle.retraining.samples import Sample
 from baton.tables import target_drift, two_sample_tests
 from baton.tables.two_sample_tests import Distance
-from baton.tasks import task_figures
-from baton.texts import words
 
 # Of a profile. The first layout held shares and quantiles, which do not show how certain they are; in the
 # second a sentence without spaces (Japanese, Thai) was one word.
 LAYOUT = 3
 BITS = "significant_bits"  # the profile's key for how many of 16 bits the images used, if fewer
-WORDS = 50_000  # of a profile's vocabulary: the most frequent ones
-# One in HELD_OUT texts is kept out of the vocabulary; new texts are compared with the share of words it lacks
-# of them.
-HELD_OUT = 4
-MOST_IMAGES = 1000  # the most images or clips that are measured: decoding takes time
 # A distance that has no limit of its own -> whose it takes.
 LIMITS = {"loudness": "lengths", "brightness": "lengths"}
 ACCIDENT = 0.01  # probability of reporting drift for rows of the same source, over all distances together
@@ -89,60 +79,15 @@ class Drift:
         return found
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Rows to compare with a profile."""
-
-    kind: test_table.Kind
-    # Texts, whole pairs of texts (`text_pairs.whole`), digests of pixels or samples, or whole pairs of a
-    # digest and a text.
-    keys: Sequence[str]
-    labels: Sequence[str] | None  # the targets of each row, as a served model writes them
-    identities: Sequence[str] = ()  # what tells them apart, see `task_figures.identities`; only with labels
-    clean: Path | None = None  # folder of the images or clips, in the order of the keys
-    brightness: Sequence[float] | None = None  # of images stored elsewhere
-    levels: Sequence[tuple[float, float]] | None = None  # of clips stored elsewhere, see `sound_levels`
-    files: Sequence[Path] | None = None  # their paths
-    task: TaskSpec | None = None  # of the labels
-    pairs: Sequence[text_pairs.Pair] | None = None  # the two texts of each key, if rows are pairs
-    captions: Sequence[str] = ()  # the texts of images
-    contexts: Sequence[str] = ()  # of questions, several of which can have the same one
-    again: Callable[[], Iterable[Any]] | None = None  # reads each row's image and text, in order, once more
-
-    def inputs(self, places: Iterable[int]) -> Iterator[Any]:
-        """Yield what a model reads of some rows: a text, both of a pair, the bytes of a file, or a dict.
-
-        The order is that of the rows. One input is in memory at a time.
-        """
-        wanted = set(places)
-        if self.again is not None:
-            yield from (row for place, row in enumerate(self.again()) if place in wanted)
-            return
-        for place in sorted(wanted):
-            if self.files is not None:
-                yield self.files[place].read_bytes()
-            else:
-                yield self.keys[place] if self.pairs is None else [*self.pairs[place]]
-
-    @property
-    def texts(self) -> Sequence[str]:
-        """The texts, if rows have any."""
-        return self.keys if self.kind == "text" else self.captions
-
-    def apart(self, places: Sequence[int]) -> Sequence[int]:
-        """Return one of the `places` for each context: a test of lengths and words needs independent rows."""
-        return list({self.contexts[place]: place for place in places}.values()) if self.contexts else places
-
-
 def profile(clean: Path) -> dict[str, Any]:
     """Return what is kept of a version's training data, as JSON values.
 
     It holds counts of labels, of lengths and of unknown words, and a vocabulary.
     """
-    rows = _rows(clean)
+    rows = samples.of_clean(clean)
     assert rows.labels is not None
     apart = rows.apart(range(len(rows.keys)))
-    measured = _measured(rows, apart)
+    measured = samples.measured(rows, apart)
     return {
         "layout": LAYOUT,
         "rows": _labelled(rows),
@@ -157,7 +102,7 @@ def profile(clean: Path) -> dict[str, Any]:
             for name, own in measured.items()
         },
         **(
-            _vocabulary([rows.texts[place] for place in apart])
+            vocabulary.profile([rows.texts[place] for place in apart])
             if rows.texts
             else {"vocabulary": None, "unknown": None}
         ),
@@ -170,23 +115,13 @@ def measure(clean: Path, earlier: Mapping[str, Any]) -> Drift:
     Raises:
         DataError: the profile has a layout that does not show how certain it is.
     """
-    rows = _rows(clean)
+    rows = samples.of_clean(clean)
     assert rows.labels is not None
     known, now = set(_current(earlier)["rows"]), _labelled(rows)
     gone = len(known.difference(now))
     fresh = [place for place, digest in enumerate(now) if digest not in known]
     changed = (len(fresh) + gone) / max(1, len(known))
     return Drift(len(fresh), gone, changed, _distances(rows, fresh, earlier), rows.kind)
-
-
-def unseen(sample: Sample, known: Iterable[str]) -> list[int]:
-    """Return the places of a sample's rows whose digests are not `known`; a repeated row counts once."""
-    seen, fresh = set(known), []
-    for place, digest in enumerate(test_table.keys(sample.kind, sample.keys)):
-        if digest not in seen:
-            seen.add(digest)
-            fresh.append(place)
-    return fresh
 
 
 def measure_unlabelled(
@@ -232,11 +167,11 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
         own = counted((rows.labels[place] for place in places), rows.task)
         found["labels"] = target_drift.distance(rows.task, earlier["labels"], own)
     apart = rows.apart(places)
-    for name, new_values in _measured(rows, apart).items():
+    for name, new_values in samples.measured(rows, apart).items():
         known = dict(zip(earlier[name]["values"], earlier[name]["counts"], strict=True))
         found[name] = two_sample_tests.distributions(known, new_values)
     if rows.texts and earlier["unknown"] is not None:
-        new = _unknown((rows.texts[place] for place in apart), earlier["vocabulary"])
+        new = vocabulary.unknown((rows.texts[place] for place in apart), earlier["vocabulary"])
         found["unknown"] = two_sample_tests.means(
             {place / 100: count for place, count in enumerate(earlier["unknown"])}, new
         )
@@ -248,78 +183,6 @@ def counted(labels: Iterable[str], task: TaskSpec | None) -> Counter[str]:
     return Counter(label if task is None else target_drift.compared(task, label) for label in labels)
 
 
-def _rows(clean: Path) -> Sample:
-    """Return train and val of data/clean, train first."""
-    task, kind = task_spec.read_file(clean), test_table.kind(clean / "train.parquet")
-    paths = [clean / f"{split}.parquet" for split in test_table.TRAINED_ON]
-    columns = text_pairs.columns(paths[0]) if kind == "text" else test_table.KEYS[kind]
-    wanted = [*dict.fromkeys([*columns, *targets.columns(task)])]
-    table = pa.concat_tables(pq.read_table(path, columns=wanted) for path in paths)
-    own = targets.of_table(table, task)
-    texts, identities = task_figures.of(task).texts(own.all), task_figures.identities(task, own.all)
-    keys = text_pairs.wholes(*(table[column].to_pylist() for column in columns))
-    captions = table["text"].to_pylist() if kind == "image_text" else ()
-    contexts = table[text_pairs.COLUMN].to_pylist() if isinstance(task, Spans) else ()
-    return Sample(kind, keys, texts, identities, clean, task=task, captions=captions, contexts=contexts)
-
-
 def _labelled(rows: Sample) -> list[str]:
     """Return the digest of each row together with its targets."""
     return test_table.digests(f"{key} {own}" for key, own in zip(rows.keys, rows.identities, strict=True))
-
-
-def _measured(rows: Sample, places: Sequence[int]) -> dict[str, Counter[float]]:
-    """Count the words of each text, the brightness of images, or the seconds and the loudness of clips.
-
-    Of images and clips, those with the smallest digests are measured.
-    """
-    lengths = Counter(float(len(_words(rows.texts[place]))) for place in places if rows.texts)
-    if rows.kind == "text":
-        return {"lengths": lengths}
-    some = set(sorted(places, key=lambda place: rows.keys[place])[:MOST_IMAGES])
-    if rows.kind == "audio":
-        levels = [rows.levels[place] for place in sorted(some)] if rows.levels is not None else []
-        if rows.clean is not None:
-            levels = sound_levels.measure(rows.clean, some)
-        return {
-            name: Counter(one[place] for one in levels) for place, name in enumerate(("lengths", "loudness"))
-        }
-    found = [rows.brightness[place] for place in sorted(some)] if rows.brightness is not None else []
-    if rows.clean is not None:
-        found = brightness.measure(rows.clean, some)
-    bright = Counter(round(value, 4) for value in found)
-    return {"lengths": lengths, "brightness": bright} if rows.texts else {"lengths": bright}
-
-
-def _vocabulary(texts: Sequence[str]) -> dict[str, Any]:
-    """Return the words of a profile, and the counts of unknown words in held-out texts.
-
-    The counts map the share of a text's words that the vocabulary lacks, in hundredths, to the number of
-    texts kept out of the vocabulary. New texts of the same source relate to the vocabulary as those do, so
-    both are compared as two samples, with no estimate in between.
-    """
-    digests = test_table.digests(texts)
-    order = sorted(range(len(texts)), key=lambda place: digests[place])
-    left_out = set(order[: max(1, len(texts) // HELD_OUT)])
-    counts = Counter(
-        word for place, text in enumerate(texts) if place not in left_out for word in set(_words(text))
-    )
-    vocabulary = [word for word, _ in counts.most_common(WORDS)]
-    unknown = _unknown((texts[place] for place in order[: len(left_out)]), vocabulary)
-    return {"vocabulary": vocabulary, "unknown": [unknown[place / 100] for place in range(101)]}
-
-
-def _words(text: str) -> list[str]:
-    """Return the words of a text without punctuation; of scripts without spaces, the letters."""
-    folded = text.casefold()
-    found = (folded[start:end] for start, end in words.cut(folded, "pattern"))
-    return [word for word in found if word[0].isalnum() or word[0] == "_"]
-
-
-def _unknown(texts: Iterable[str], vocabulary: Iterable[str]) -> Counter[float]:
-    """Count texts by the share of their words that the vocabulary lacks, in hundredths."""
-    known = set(vocabulary)
-    found = (_words(text) for text in texts)
-    return Counter(
-        round(100 * sum(word not in known for word in some) / max(1, len(some))) / 100 for some in found
-    )

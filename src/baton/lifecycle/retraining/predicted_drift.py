@@ -15,7 +15,8 @@ from typing import Any
 from baton.contracts import task_spec
 from baton.errors import ModelError
 from baton.lifecycle import test_table
-from baton.lifecycle.retraining.drift import Sample, counted
+from baton.lifecycle.retraining.drift import counted
+from baton.lifecycle.retraining.samples import Sample
 from baton.tables import target_drift
 from baton.tables.two_sample_tests import Distance
 from baton.tasks import task_figures

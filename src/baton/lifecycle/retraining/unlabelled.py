@@ -21,8 +21,8 @@ from baton.errors import DataError, ModelError, ParamsError, UndecodableError
 from baton.images import decoding
 from baton.images.bit_depth import BITS_16
 from baton.lifecycle import registry
-from baton.lifecycle.retraining import drift, predicted_drift, sound_levels
-from baton.lifecycle.retraining.drift import Sample
+from baton.lifecycle.retraining import drift, predicted_drift, samples, sound_levels
+from baton.lifecycle.retraining.samples import Sample
 from baton.sounds import audio_decoding
 from baton.sources import image_folders, local_files
 from baton.tables import checks, image_tables, target_cells
@@ -75,7 +75,7 @@ def judge(own: registry.Registry, settings: params.Params, path: Path, predict: 
         )
     profile = json.loads(kept)
     sample = read(path, settings.preprocess, settings.task, profile.get(drift.BITS, BITS_16))
-    places, uri = drift.unseen(sample, known), own.uri(champion)
+    places, uri = samples.unseen(sample, known), own.uri(champion)
     by_model = (
         predicted_drift.distance(uri, registry.CLEAN / "val.parquet", known, sample, places)
         if predict
