@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+from rich.console import Console
 
 from baton import console
 from baton.errors import DataError
@@ -104,10 +105,30 @@ def test_what_an_earlier_attempt_did_is_no_part_of_the_rate(
     assert "1,000 of 2,000 samples, 10.0 samples/s, 100 s left" in shown
 
 
-def test_long_names_in_a_narrow_table_are_not_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("width", [40, 60, 80, 160])
+def test_names_and_figures_of_a_table_are_whole_whatever_the_width(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three baselines of images with texts were all shown as `features_lin…`."""
+    monkeypatch.setattr(console, "_console", Console(width=width))
     names = ["features_linear", "features_linear_image", "features_linear_text"]
     columns = [f"a long figure {number}" for number in range(16)]
-    console.table("too wide", ["model", *columns], [[name, *["12.3 to 45.6"] * 16] for name in names])
+    cells = [[f"{row}.{place:02} to 45.6" for place in range(16)] for row in range(3)]
+    console.table(
+        "too wide", ["model", *columns], [[name, *own] for name, own in zip(names, cells, strict=True)]
+    )
     shown = capsys.readouterr().out
-    assert "…" not in shown and all(f"│ {name} " in shown for name in names)
+    assert "…" not in shown and max(map(len, shown.splitlines())) <= width
+    assert all(f"│ {name} " in shown for name in names)
+    assert all(cell in shown for own in cells for cell in own)
+
+
+def test_a_long_text_in_a_table_takes_several_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_console", Console(width=60))
+    path = "a/very/long/path/" * 8
+    console.table("", ["file", "bytes", "origin"], [["a.txt", "1,234", f"from {path}"]])
+    shown = capsys.readouterr().out
+    assert "…" not in shown and "1,234" in shown
+    assert path in "".join(line.split("│")[3].strip() for line in shown.splitlines() if line.count("│") == 4)

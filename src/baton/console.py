@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
@@ -23,6 +24,8 @@ from baton.errors import BatonError, one_line, visible
 
 LINE_SECONDS = 10.0
 PLAIN_WIDTH = 160
+FRAME = 3  # characters between the cells of a table
+SHORT = 24  # characters of a cell that is never broken: a name, a number, an interval
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
 
 _console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
@@ -41,15 +44,52 @@ def warn(subject: str, text: object) -> None:
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; the first column is left-aligned, the others right-aligned.
 
-    Where the terminal is too narrow, cells take more lines: nothing is cut off.
+    Short cells are never broken or cut off: a terminal too narrow for all columns gets the table in parts,
+    each with the first column.
     """
-    grid = Table(title=title, title_justify="left", title_style="bold")
-    for index, name in enumerate(columns):
-        first = index == 0
-        grid.add_column(name, justify="left" if first else "right", no_wrap=first, overflow="fold")
-    for row in rows:
-        grid.add_row(*(escape(one_line(str(cell))) for cell in row))
-    _console.print(grid)
+    cells = [[one_line(str(cell)) for cell in row] for row in rows]
+    wanted = [[max(map(cell_len, own)), _least(own)] for own in zip(columns, *cells, strict=True)]
+    for number, part in enumerate(_parts([least for _, least in wanted], _console.width)):
+        grid = Table(title=title if number == 0 else None, title_justify="left", title_style="bold")
+        room = _console.width - 1 - sum(wanted[place][1] + FRAME for place in part)
+        widths = {}
+        for place in sorted(part, key=lambda place: wanted[place][0] - wanted[place][1]):
+            whole, least = wanted[place]
+            widths[place] = min(whole, least + max(room, 0))
+            room -= widths[place] - least
+        for place in part:
+            grid.add_column(
+                columns[place],
+                justify="left" if place == 0 else "right",
+                width=widths[place],
+                overflow="fold",
+            )
+        for row in cells:
+            grid.add_row(*(escape(row[place]) for place in part))
+        _console.print(grid)
+
+
+def _least(column: Sequence[str]) -> int:
+    """Return the least width of a column: of its longest short cell, or word of others and of its name."""
+    name, *cells = column
+    words = [
+        word for cell in (name, *(cell for cell in cells if cell_len(cell) > SHORT)) for word in cell.split()
+    ]
+    return max(
+        min(max(map(cell_len, words), default=1), SHORT),
+        *(cell_len(cell) for cell in cells if cell_len(cell) <= SHORT),
+        1,
+    )
+
+
+def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Return the columns of each part of a table, such that each part fits; the first column is in all."""
+    parts = [[0]]
+    for place in range(1, len(widths)):
+        if len(parts[-1]) > 1 and sum(widths[own] + FRAME for own in (*parts[-1], place)) + 1 > room:
+            parts.append([0])
+        parts[-1].append(place)
+    return parts
 
 
 @contextlib.contextmanager

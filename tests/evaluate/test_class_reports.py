@@ -44,7 +44,7 @@ def test_what_was_served_has_the_figures_of_the_logits_at_the_temperature() -> N
     one, other = (TASK.calibration(labels, answers, 15, 0.95) for answers in outputs.values())
     assert one[0] == pytest.approx(other[0]) and one[1] == pytest.approx(other[1])
     assert TASK.overall(labels, outputs["served"]) == accuracy_score(labels, logits.argmax(axis=1))
-    assert TASK.score(labels, outputs["served"]).mean() == pytest.approx(
+    assert TASK.parts(labels, outputs["served"]).mean() == pytest.approx(
         TASK.overall(labels, outputs["served"])
     )
 

@@ -451,8 +451,8 @@ def test_what_rows_contribute_is_what_micro_f1_loses_without_them() -> None:
     """The infinitesimal jackknife; one row of many labels contributes more than one of few."""
     targets, logits = sample(300)
     outputs = TASK.outputs(logits, {"temperature": 1})
-    scores, rows = TASK.score(targets, outputs), np.arange(300)
-    counted = _counted(targets, outputs)
+    scores, rows = TASK.score(TASK.parts(targets, outputs)), np.arange(300)
+    counted = TASK.parts(targets, outputs)
     left = np.array([f1_bootstrap.f1_of_rows(counted[rows != row], 0.95)[0] for row in rows])
     np.testing.assert_allclose(scores - scores.mean(), 299 * (left.mean() - left), atol=0.03)
 
@@ -652,5 +652,7 @@ def test_a_model_is_recommended_by_thresholds_of_other_rows() -> None:
         own = replace(outputs, **task.fitted(marks, outputs))
         scores = recommend.on_validation(task, marks, own)
         np.testing.assert_array_equal(scores, recommend.held_out(task, marks, logits))
-        optimism.append(task.score(marks, own).mean() - scores.mean())
+        figure = results.on_validation(task, inputs.Rows([], [], marks), own)
+        assert scores.mean() == pytest.approx(figure, rel=0.01), "but for labels on their threshold"
+        optimism.append(task.score(task.parts(marks, own)).mean() - scores.mean())
     assert np.mean(optimism) > 0.01

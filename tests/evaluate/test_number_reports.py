@@ -364,6 +364,6 @@ def test_seeds_and_rows_are_scored() -> None:
     true, outputs = sample(20)
     logits = ((outputs.values - SPEC.centre) / SPEC.scale).astype(np.float32)
     assert reports.of_seed(logits, true, {})["mae"] == pytest.approx(TASK.overall(true, outputs), rel=1e-5)
-    assert reports.score(true, outputs).mean() == pytest.approx(-TASK.overall(true, outputs))
+    assert reports.parts(true, outputs).mean() == pytest.approx(-TASK.overall(true, outputs))
     assert [len(own) for own in reports.found(true, outputs)] == [0, 0]
     assert reports.label_map(true, outputs) is None

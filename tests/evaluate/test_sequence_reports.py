@@ -168,7 +168,7 @@ def test_texts_are_scored_once_for_rows_slices_and_resamples(monkeypatch: pytest
     whole = TASK.overall(texts, one)
     assert TASK.of_rows(texts, one, np.ones(30, bool), 0.95)[0] == whole
     assert TASK.bootstrap(texts, {"one": one}, 10, SETTINGS).points["one"]["chrf"] == whole
-    assert len(TASK.score(texts, one)) == 30 and scored == [30]
+    assert len(TASK.parts(texts, one)) == 30 and scored == [30]
     assert TASK.overall(texts[::-1], one) < whole and scored == [30, 30]
     assert replace(one, texts=tuple(texts)).statistics(texts)[:, text_scores.EXACT].all()
 

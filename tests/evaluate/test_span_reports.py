@@ -133,7 +133,7 @@ def test_p_is_that_of_scipy_s_permutation_test() -> None:
     for seed, share in ((1, 0.5), (2, 0.62), (3, 0.55)):
         _, targets = asked(60)
         first, second = (
-            TASK.score(targets, model(targets, one, seed + k, 3.0)) for k, one in enumerate((0.5, share))
+            TASK.parts(targets, model(targets, one, seed + k, 3.0)) for k, one in enumerate((0.5, share))
         )
         wanted = permutation_test(
             (first, second), lambda a, b: np.mean(a - b), permutation_type="samples", n_resamples=9999, rng=0

@@ -80,6 +80,10 @@ def test_the_figures_are_those_of_seqeval() -> None:
         names, hits = REPORTS.found(TAGS, own)
         assert hits.mean() == pytest.approx(expected["entity_recall"], abs=1e-9)
         assert np.array_equal(np.bincount(names), per_type["support"][0])
+        parts = REPORTS.parts(TAGS, own)
+        nothing = parts[:, 1] == 0
+        np.testing.assert_allclose(REPORTS.score(parts)[nothing], expected["entity_f1"], atol=1e-9)
+        assert not REPORTS.score(np.zeros((3, 2))).any()
 
 
 def test_a_type_that_is_only_predicted_counts_for_macro_f1() -> None:

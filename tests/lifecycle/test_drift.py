@@ -160,8 +160,10 @@ def test_a_profile_of_texts_and_images_have_nothing_in_common(earlier: Earlier, 
     assert (back.rows, back.gone, back.distances["lengths"].value) == (200, 30, 1.0)
 
 
-def test_a_profile_of_the_first_layout_is_refused(earlier: Earlier) -> None:
-    """That layout held shares and quantiles."""
+def test_a_profile_of_an_earlier_layout_is_refused(earlier: Earlier) -> None:
+    """The first one held shares and quantiles, and did not say which it is."""
+    with pytest.raises(DataError, match=r"layout 2(?s:.*)baton register"):
+        drift.measure(earlier[0], earlier[1] | {"layout": 2})
     shares = {"ham": 0.5, "spam": 0.5}
     old = {
         "rows": earlier[1]["rows"],

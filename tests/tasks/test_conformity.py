@@ -13,7 +13,7 @@ from baton.contracts.questions import Passages
 from baton.contracts.ragged import Ragged
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import Classes, Labels, Numbers, Sequence, Spans, TaskSpec, Tokens
-from baton.evaluate import task_reports
+from baton.evaluate import recommend, task_reports
 from baton.losses import task_losses
 from baton.tasks import figure_scale, task_figures
 
@@ -222,7 +222,11 @@ def test_the_mean_of_the_scores_of_rows_is_the_main_figure(example: Example) -> 
     reports, targets = task_reports.of(example.spec), example.targets.all
     outputs = reports.outputs(example.predicted, reports.figures.fitted(own(example), targets))
     whole = figure_scale.of(reports.figures).gain(reports.overall(targets, outputs))
-    assert reports.score(targets, outputs).mean() == pytest.approx(whole, abs=1e-9)
+    parts = reports.parts(targets, outputs)
+    assert reports.score(parts).mean() == pytest.approx(whole, abs=1e-9)
+    cuts = [np.arange(cut, len(parts), 3) for cut in range(3)]
+    in_folds = recommend.together(reports, [(cut, parts[cut]) for cut in cuts])
+    np.testing.assert_array_equal(in_folds, reports.score(parts))
 
 
 @every
@@ -232,7 +236,7 @@ def test_the_served_model_is_as_good_as_its_predictions(example: Example) -> Non
     outputs = reports.outputs(example.predicted, fitted)
     served = reports.served(reports.figures.answer(own(example), fitted, None, TEXTS))
     assert reports.overall(targets, served) == pytest.approx(reports.overall(targets, outputs), abs=1e-12)
-    assert reports.score(targets, served) == pytest.approx(reports.score(targets, outputs), abs=1e-12)
+    assert reports.parts(targets, served) == pytest.approx(reports.parts(targets, outputs), abs=1e-12)
     assert {reports.figures.main} <= set(reports.over_seeds) and reports.figures.main in reports.tracked
     assert replace(outputs, **fitted) is not None, "fields of a baseline's outputs"
 

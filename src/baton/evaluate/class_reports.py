@@ -92,7 +92,7 @@ class ClassReports(ReportDefaults):
         """Return the temperature of softmax, see `ClassFigures.fitted`."""
         return self.figures.fitted(outputs.log_p, targets)
 
-    def score(self, targets: Labels, outputs: Outputs) -> NDArray[np.float64]:
+    def parts(self, targets: Labels, outputs: Outputs) -> NDArray[np.float64]:
         """Return 1 for rows that are right, else 0."""
         return np.asarray(outputs.predicted == targets, np.float64)
 

@@ -139,8 +139,9 @@ def f1_of_rows(counted: Floats, confidence: float) -> tuple[float, float, float]
 def pseudo_values(counted: Floats) -> Floats:
     """Return a score of each row, (n,): their mean is the F1 of all names together, 0 without any.
 
-    It is that F1 and what the row contributes to its distance from others: pseudo-values of the infinitesimal
-    jackknife (Jaeckel 1972, The infinitesimal jackknife), whose mean has the standard error of the F1.
+    It is that F1 plus n times the change in it per unit of the row's weight: pseudo-values of the
+    infinitesimal jackknife (Jaeckel 1972, The infinitesimal jackknife), whose mean has the standard error of
+    the F1.
 
     Args:
         counted: `F1Bootstrap.counted`, (n, 2).

@@ -87,9 +87,15 @@ class LabelReports(ReportDefaults):
         """Return temperature and thresholds, see `LabelFigures.fitted`."""
         return self.figures.fitted(outputs.logits, targets)
 
-    def score(self, targets: Marks, outputs: LabelOutputs) -> NDArray[np.float64]:
-        """Return what each row contributes to micro F1, see `f1_bootstrap.pseudo_values`."""
-        return f1_bootstrap.pseudo_values(_counted(targets, outputs))
+    def parts(self, targets: Marks, outputs: LabelOutputs) -> NDArray[np.float64]:
+        """Return how many labels each row has that are hit, and that are predicted or actual, (n, 2)."""
+        actual, predicted = targets > 0, outputs.predicted
+        both = actual.sum(axis=1) + predicted.sum(axis=1)
+        return np.stack([(actual & predicted).sum(axis=1), both], axis=1).astype(np.float64)
+
+    def score(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return `f1_bootstrap.pseudo_values` of micro F1."""
+        return f1_bootstrap.pseudo_values(parts)
 
     def overall(self, targets: Marks, outputs: LabelOutputs) -> float:
         """Return micro F1."""
@@ -99,7 +105,7 @@ class LabelReports(ReportDefaults):
         self, targets: Marks, outputs: LabelOutputs, rows: NDArray[np.bool_], confidence: float
     ) -> tuple[float, float, float]:
         """Return micro F1 on `rows`, see `f1_bootstrap.f1_of_rows`."""
-        return f1_bootstrap.f1_of_rows(_counted(targets, outputs)[rows], confidence)
+        return f1_bootstrap.f1_of_rows(self.parts(targets, outputs)[rows], confidence)
 
     def found(self, targets: Marks, outputs: LabelOutputs) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return each label of each row, and whether it was predicted."""
@@ -214,10 +220,3 @@ class LabelReports(ReportDefaults):
     def summary(self, models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, list[str]]]:
         """Return columns and cells of the terminal's table."""
         return label_tables.summary(models)
-
-
-def _counted(targets: Marks, outputs: LabelOutputs) -> NDArray[np.float64]:
-    """Return how many labels each row has that are hit, and that are predicted or actual, (n, 2)."""
-    actual, predicted = targets > 0, outputs.predicted
-    both = actual.sum(axis=1) + predicted.sum(axis=1)
-    return np.stack([(actual & predicted).sum(axis=1), both], axis=1).astype(np.float64)

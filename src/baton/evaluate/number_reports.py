@@ -79,7 +79,7 @@ class NumberReports(ReportDefaults):
         """Return half the width of intervals, see `NumberFigures.half_widths`."""
         return {"quantiles": self.figures.half_widths(outputs.values, targets)}
 
-    def score(self, targets: Targets, outputs: NumberOutputs) -> NDArray[np.float64]:
+    def parts(self, targets: Targets, outputs: NumberOutputs) -> NDArray[np.float64]:
         """Return minus each row's absolute error."""
         return -number_outputs.errors(targets, outputs, self.spec)
 

@@ -6,7 +6,7 @@ costs a fraction of a transformer, so a transformer is recommended only if it be
 same rows, by more than the standard error of the difference.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,12 +50,21 @@ def held_out(task: TaskReports, targets: NDArray[Any], logits: NDArray[np.float3
     If what is fitted decides, it is fitted on the other half of the rows: every second one.
     """
     if not task_figures.decides(task.spec):
-        return task.score(targets, task.outputs(logits, {}))
-    scores, second = np.zeros(len(targets)), np.arange(len(targets)) % 2 == 1
+        return task.score(task.parts(targets, task.outputs(logits, {})))
+    second, portions = np.arange(len(targets)) % 2 == 1, []
     for own in (second, ~second):
         fitted = task.fitted(targets[~own], task.outputs(logits[~own], {})) if not own.all() else {}
-        scores[own] = task.score(targets[own], task.outputs(logits[own], fitted))
-    return scores
+        portions.append((np.flatnonzero(own), task.parts(targets[own], task.outputs(logits[own], fitted))))
+    return together(task, portions)
+
+
+def together(task: TaskReports, portions: Sequence[tuple[NDArray[np.int64], Scores]]) -> Scores:
+    """Return the score of each row (rows,), from the `parts` of portions of them: (places, parts).
+
+    A figure of all rows is no mean of those of portions.
+    """
+    order = np.argsort(np.concatenate([places for places, _ in portions]))
+    return task.score(np.concatenate([own for _, own in portions])[order])
 
 
 def on_validation(task: TaskReports, targets: NDArray[Any], outputs: Any) -> Scores:
@@ -65,7 +74,7 @@ def on_validation(task: TaskReports, targets: NDArray[Any], outputs: Any) -> Sco
     """
     if task_figures.decides(task.spec):
         return held_out(task, targets, outputs.logits)
-    return task.score(targets, outputs)
+    return task.score(task.parts(targets, outputs))
 
 
 def _better(first: Scores, second: Scores) -> bool:

@@ -66,9 +66,13 @@ class SequenceReports(ReportDefaults):
         """Return nothing: a text has no probability to calibrate."""
         return {}
 
-    def score(self, targets: References, outputs: SequenceOutputs) -> NDArray[np.float64]:
-        """Return what each row contributes to chrF, see `sequence_outputs.pseudo_values`."""
-        return sequence_outputs.pseudo_values(_statistics(targets, outputs))
+    def parts(self, targets: References, outputs: SequenceOutputs) -> NDArray[np.float64]:
+        """Return `text_scores.statistics`."""
+        return _statistics(targets, outputs)
+
+    def score(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return `sequence_outputs.pseudo_values` of chrF."""
+        return sequence_outputs.pseudo_values(parts)
 
     def overall(self, targets: References, outputs: SequenceOutputs) -> float:
         """Return chrF."""

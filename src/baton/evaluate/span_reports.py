@@ -77,20 +77,20 @@ class SpanReports(ReportDefaults):
         assert outputs.logits is not None, "baselines have logits"
         return self.figures.fitted(outputs.logits, targets)
 
-    def score(self, targets: Questions, outputs: SpanOutputs) -> NDArray[np.float64]:
+    def parts(self, targets: Questions, outputs: SpanOutputs) -> NDArray[np.float64]:
         """Return F1 of each question."""
         found: NDArray[np.float64] = _statistics(targets, outputs)[:, span_outputs.F1]
         return found
 
     def overall(self, targets: Questions, outputs: SpanOutputs) -> float:
         """Return F1."""
-        return float(self.score(targets, outputs).mean())
+        return float(self.parts(targets, outputs).mean())
 
     def of_rows(
         self, targets: Questions, outputs: SpanOutputs, rows: NDArray[np.bool_], confidence: float
     ) -> tuple[float, float, float]:
         """Return F1 on `rows`, see `span_outputs.mean`."""
-        return span_outputs.mean(self.score(targets[rows], outputs[rows]), confidence)
+        return span_outputs.mean(self.parts(targets[rows], outputs[rows]), confidence)
 
     def in_words(self, paired: Mapping[str, Any], first: str, second: str) -> str:
         """Return how many questions only one of two models answers exactly, and p of equal F1."""

@@ -138,10 +138,18 @@ class TaskReports(Protocol):
         """Return what is fitted on validation rows of a baseline: fields of its outputs."""
         ...
 
-    def score(self, targets: Targets, outputs: Any) -> NDArray[np.float64]:
-        """Return how well each row was answered, (n,): higher is better.
+    def parts(self, targets: Targets, outputs: Any) -> NDArray[np.float64]:
+        """Return the numbers of each row, (n,) or (n, k), from whose sums over rows the main figure follows.
 
-        The mean is the main figure; if that is an error, minus it.
+        Those of one number are the row's own figure; if it is an error, minus it.
+        """
+        ...
+
+    def score(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return a score of each row, (n,), from the `parts` of all rows; the mean is the main figure.
+
+        Higher is better; if the main figure is an error, the mean is minus it. Where that is no mean over
+        rows, scores may lie below 0 and above 1 (`f1_bootstrap.pseudo_values`).
         """
         ...
 

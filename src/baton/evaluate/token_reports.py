@@ -78,19 +78,26 @@ class TokenReports(ReportDefaults):
         assert outputs.logits is not None, "baselines have probabilities"
         return self.figures.fitted(outputs.logits, targets)
 
-    def score(self, targets: Ragged, outputs: TokenOutputs) -> NDArray[np.float64]:
-        """Return what each text contributes to entity F1, see `f1_bootstrap.pseudo_values`."""
-        return pseudo_values(self._counted(targets, outputs))
+    def parts(self, targets: Ragged, outputs: TokenOutputs) -> NDArray[np.float64]:
+        """Return how many entities each text has that are hit, and that are predicted or actual, (n, 2)."""
+        own = token_outputs.statistics(self.spec, targets, outputs)
+        types = len(self.spec.names)
+        sums = own[:, :types].sum(axis=1), own[:, types : 3 * types].sum(axis=1)
+        return np.stack([np.asarray(part, np.float64) for part in sums], axis=1)
+
+    def score(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return `f1_bootstrap.pseudo_values` of entity F1."""
+        return pseudo_values(parts)
 
     def overall(self, targets: Ragged, outputs: TokenOutputs) -> float:
         """Return entity F1."""
-        return self._f1(self._counted(targets, outputs))
+        return self._f1(self.parts(targets, outputs))
 
     def of_rows(
         self, targets: Ragged, outputs: TokenOutputs, rows: NDArray[np.bool_], confidence: float
     ) -> tuple[float, float, float]:
         """Return entity F1 on `rows`, see `f1_bootstrap.f1_of_rows`."""
-        return f1_of_rows(self._counted(targets, outputs)[rows], confidence)
+        return f1_of_rows(self.parts(targets, outputs)[rows], confidence)
 
     def found(self, targets: Ragged, outputs: TokenOutputs) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the type of each entity of each text, and whether it was found."""
@@ -205,13 +212,6 @@ class TokenReports(ReportDefaults):
     def summary(self, models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, list[str]]]:
         """Return columns and cells of the terminal's table."""
         return token_tables.summary(models)
-
-    def _counted(self, targets: Ragged, outputs: TokenOutputs) -> NDArray[np.float64]:
-        """Return how many entities each text has that are hit, and that are predicted or actual, (n, 2)."""
-        own = token_outputs.statistics(self.spec, targets, outputs)
-        types = len(self.spec.names)
-        parts = own[:, :types].sum(axis=1), own[:, types : 3 * types].sum(axis=1)
-        return np.stack([np.asarray(part, np.float64) for part in parts], axis=1)
 
     def _f1(self, counted: NDArray[np.float64]) -> float:
         hit, both = counted.sum(axis=0)

@@ -23,7 +23,7 @@ from baton import console, params, predict, storage
 from baton.batches import array_splits, sampler
 from baton.batches.subset import folds
 from baton.contracts import row_attributes
-from baton.evaluate import baselines, task_reports
+from baton.evaluate import baselines, recommend, task_reports
 from baton.evaluate.inputs import Rows
 from baton.evaluate.task_reports import TaskReports
 from baton.measure import features, result_cache
@@ -211,7 +211,7 @@ def cross_validated(
     inputs, targets = _inputs(subject, baseline, rows), rows["train"].targets
     whole: Any = inputs["train"]
     weights = row_attributes.weights(ARRAYS, "train", len(targets))
-    scores = np.zeros(len(targets))
+    portions = []
     for fitted, scored in folds(
         targets, row_attributes.units(ARRAYS, len(targets)), count, subject.finetune.seed
     ):
@@ -230,8 +230,9 @@ def cross_validated(
         )
         task, val = subject.task, rows["val"].targets
         values = task.fitted(val, model.outputs(inputs["val"])) if task_figures.decides(task.spec) else {}
-        scores[scored] = task.score(targets[scored], replace(model.outputs(others), **values))
-    return scores
+        parts = task.parts(targets[scored], replace(model.outputs(others), **values))
+        portions.append((np.asarray(scored), parts))
+    return recommend.together(subject.task, portions)
 
 
 def speed(subject: Subject) -> dict[str, Any]:

@@ -35,8 +35,8 @@ def decide(own: registry.Registry, settings: params.Retrain) -> str:
     earlier = json.loads(kept)
     if not drift.current(earlier):
         return (
-            f"the profile of {which} has an earlier layout without uncertainties (`baton register` writes "
-            "it again)"
+            f"the profile of {which} has an earlier layout, in which words and counts mean something else "
+            "(`baton register` writes it again)"
         )
     found = drift.measure(registry.CLEAN, earlier)
     rows = f"{found.rows:,} rows are new and {found.gone:,} gone since {which}"

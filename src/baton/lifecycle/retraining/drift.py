@@ -31,7 +31,7 @@ from baton.tables import target_drift, two_sample_tests
 from baton.tables.two_sample_tests import Distance
 
 # Of a profile. The first layout held shares and quantiles, which do not show how certain they are; in the
-# second a sentence without spaces (Japanese, Thai) was one word.
+# second a sentence without spaces (Japanese, Thai) was one word, and each question about a context counted.
 LAYOUT = 3
 BITS = "significant_bits"  # the profile's key for how many of 16 bits the images used, if fewer
 # A distance that has no limit of its own -> whose it takes.
@@ -91,7 +91,7 @@ def profile(clean: Path) -> dict[str, Any]:
     return {
         "layout": LAYOUT,
         "rows": _labelled(rows),
-        "labels": dict(sorted(counted(rows.labels, rows.task).items())),
+        "labels": dict(sorted(counted((rows.labels[place] for place in apart), rows.task).items())),
         **(
             {BITS: bits}
             if "image" in rows.kind and (bits := significant_bits(clean / "train.parquet")) != BITS_16
@@ -113,7 +113,7 @@ def measure(clean: Path, earlier: Mapping[str, Any]) -> Drift:
     """Compare the rows that an earlier profile does not contain with it.
 
     Raises:
-        DataError: the profile has a layout that does not show how certain it is.
+        DataError: the profile has an earlier layout.
     """
     rows = samples.of_clean(clean)
     assert rows.labels is not None
@@ -132,7 +132,7 @@ def measure_unlabelled(
     `predicted`, if given, is the distance of the labels that a model predicts.
 
     Raises:
-        DataError: the profile has a layout that does not show how certain it is.
+        DataError: the profile has an earlier layout.
     """
     by_model = {"labels": predicted} if predicted else {}
     return Drift(len(places), 0, 0.0, by_model | _distances(sample, places, _current(earlier)), sample.kind)
@@ -145,7 +145,10 @@ def current(earlier: Mapping[str, Any]) -> bool:
 
 def _current(earlier: Mapping[str, Any]) -> Mapping[str, Any]:
     if not current(earlier):
-        got, expected = f"layout {earlier.get('layout', 1)}", f"layout {LAYOUT}, which keeps counts"
+        got, expected = (
+            f"layout {earlier.get('layout', 1)}",
+            f"layout {LAYOUT}, whose words and counts mean what they mean now",
+        )
         hint = (
             "run `baton register` with that version's data and model checked out: it writes the profile again"
         )
@@ -162,11 +165,11 @@ def _distances(rows: Sample, places: Sequence[int], earlier: Mapping[str, Any]) 
     found: dict[str, Distance] = {}
     if not places:
         return found
+    apart = rows.apart(places)
     if rows.labels is not None:
         assert rows.task is not None
-        own = counted((rows.labels[place] for place in places), rows.task)
+        own = counted((rows.labels[place] for place in apart), rows.task)
         found["labels"] = target_drift.distance(rows.task, earlier["labels"], own)
-    apart = rows.apart(places)
     for name, new_values in samples.measured(rows, apart).items():
         known = dict(zip(earlier[name]["values"], earlier[name]["counts"], strict=True))
         found[name] = two_sample_tests.distributions(known, new_values)

@@ -12,9 +12,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from baton.contracts import task_spec
+import pyarrow.parquet as pq
+
+from baton.contracts import task_spec, text_pairs
 from baton.errors import ModelError
 from baton.lifecycle import test_table
+from baton.lifecycle.retraining import samples
 from baton.lifecycle.retraining.drift import counted
 from baton.lifecycle.retraining.samples import Sample
 from baton.tables import target_drift
@@ -46,17 +49,18 @@ def distance(
     if not places or not val.is_file() or test_table.kind(val) != sample.kind:
         return None
     digests = list(test_table.row_digests(val, sample.kind))
-    own = {
-        place
-        for place in sorted(range(len(digests)), key=lambda place: digests[place])[:ROWS]
-        if digests[place] in known
-    }
+    rows_apart: Sequence[int] = range(len(digests))
+    if sample.contexts:
+        contexts = pq.read_table(val, columns=[text_pairs.COLUMN])[text_pairs.COLUMN].to_pylist()
+        rows_apart = samples.one_of_each(rows_apart, digests, contexts)
+    first = sorted(rows_apart, key=lambda place: digests[place])[:ROWS]
+    own = {place for place in first if digests[place] in known}
     if not own:
         return None
     import mlflow
 
     model = mlflow.pyfunc.load_model(uri)
-    chosen = sorted(places, key=lambda place: sample.keys[place])[:ROWS]
+    chosen = sorted(sample.apart(places), key=lambda place: sample.keys[place])[:ROWS]
     rows = enumerate(row for some in test_table.inputs(val, sample.kind) for row in some)
     task = task_spec.read_file(val.parent)
     read = _Reader(model, uri, task_figures.of(task), test_table.PORTION[sample.kind])

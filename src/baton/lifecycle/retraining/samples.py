@@ -63,8 +63,20 @@ class Sample:
         return self.keys if self.kind == "text" else self.captions
 
     def apart(self, places: Sequence[int]) -> Sequence[int]:
-        """Return one of the `places` for each context: a test of lengths and words needs independent rows."""
-        return list({self.contexts[place]: place for place in places}.values()) if self.contexts else places
+        """Return one of the `places` for each context, see `one_of_each`."""
+        if not self.contexts:
+            return places
+        digests = test_table.keys(self.kind, [self.keys[place] for place in places])
+        return one_of_each(places, digests, [self.contexts[place] for place in places])
+
+
+def one_of_each(places: Sequence[int], digests: Sequence[str], contexts: Sequence[str]) -> list[int]:
+    """Return one of the `places` for each context, that of the smallest digest.
+
+    Questions about one context share its words and often an answer, and tests need independent rows.
+    """
+    order = sorted(zip(digests, places, contexts, strict=True), reverse=True)
+    return sorted({context: place for _, place, context in order}.values())
 
 
 def of_clean(clean: Path) -> Sample:
