@@ -165,7 +165,7 @@ def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, A
     logits = inputs.read_logits(path, train, task.spec.width)
     scores = {"teacher": recommend.held_out(task, train.targets, logits)}
     for name, baseline in zip(baselines.names(wanted, task.baselines.ridge), wanted, strict=True):
-        scores[name] = measurements.cross_validated(subject, baseline, rows, few.folds)
+        scores[name] = task.score(measurements.cross_validated(subject, baseline, rows, few.folds))
     return recommend.choose(scores, few.folds)
 
 

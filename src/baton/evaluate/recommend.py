@@ -6,12 +6,13 @@ costs a fraction of a transformer, so a transformer is recommended only if it be
 same rows, by more than the standard error of the difference.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from baton.evaluate import task_reports
 from baton.evaluate.task_reports import TaskReports
 from baton.tasks import task_figures
 from baton.tasks.figure_scale import Scale
@@ -55,16 +56,7 @@ def held_out(task: TaskReports, targets: NDArray[Any], logits: NDArray[np.float3
     for own in (second, ~second):
         fitted = task.fitted(targets[~own], task.outputs(logits[~own], {})) if not own.all() else {}
         portions.append((np.flatnonzero(own), task.parts(targets[own], task.outputs(logits[own], fitted))))
-    return together(task, portions)
-
-
-def together(task: TaskReports, portions: Sequence[tuple[NDArray[np.int64], Scores]]) -> Scores:
-    """Return the score of each row (rows,), from the `parts` of portions of them: (places, parts).
-
-    A figure of all rows is no mean of those of portions.
-    """
-    order = np.argsort(np.concatenate([places for places, _ in portions]))
-    return task.score(np.concatenate([own for _, own in portions])[order])
+    return task.score(task_reports.together(portions))
 
 
 def on_validation(task: TaskReports, targets: NDArray[Any], outputs: Any) -> Scores:

@@ -275,3 +275,13 @@ def of(spec: TaskSpec) -> TaskReports:
             return SpanReports(spec)
         case Tokens():
             return TokenReports(spec)
+
+
+def together(portions: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]]) -> NDArray[np.float64]:
+    """Return the `TaskReports.parts` of all rows, in their order, from those of portions: (places, parts).
+
+    The figure of all rows is not a mean of those of portions.
+    """
+    order = np.argsort(np.concatenate([places for places, _ in portions]))
+    found: NDArray[np.float64] = np.concatenate([own for _, own in portions])[order]
+    return found

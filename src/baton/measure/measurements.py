@@ -23,7 +23,7 @@ from baton import console, params, predict, storage
 from baton.batches import array_splits, sampler
 from baton.batches.subset import folds
 from baton.contracts import row_attributes
-from baton.evaluate import baselines, recommend, task_reports
+from baton.evaluate import baselines, task_reports
 from baton.evaluate.inputs import Rows
 from baton.evaluate.task_reports import TaskReports
 from baton.measure import features, result_cache
@@ -203,7 +203,7 @@ def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]
 def cross_validated(
     subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows], count: int
 ) -> NDArray[np.float64]:
-    """Return a baseline's score on each row of train, when each of `count` folds is left out, (rows,).
+    """Return a baseline's `parts` of each row of train, when each of `count` folds is left out.
 
     The folds are those by which the teacher's training was chosen. C is chosen on val, as is the checkpoint
     of each fold's fine-tuning; what is fitted on val decides too.
@@ -232,7 +232,7 @@ def cross_validated(
         values = task.fitted(val, model.outputs(inputs["val"])) if task_figures.decides(task.spec) else {}
         parts = task.parts(targets[scored], replace(model.outputs(others), **values))
         portions.append((np.asarray(scored), parts))
-    return recommend.together(subject.task, portions)
+    return task_reports.together(portions)
 
 
 def speed(subject: Subject) -> dict[str, Any]:
