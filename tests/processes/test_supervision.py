@@ -73,6 +73,14 @@ def running(
                     os.kill(pid, signal.SIGKILL)
 
 
+@pytest.fixture(autouse=True)
+def hangups() -> Iterator[None]:
+    """Undo `nohup make test`: what a stage does without its terminal depends on it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def gone(pid: int, seconds: float) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
