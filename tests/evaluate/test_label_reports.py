@@ -215,7 +215,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
 def test_decisions_of_one_row_are_not_independent() -> None:
     """Three labels that always agree are as much evidence as one, not three times as much."""
     targets, logits = sample(200, 1)
-    counted = _counted(targets, label_outputs.LabelOutputs(logits))
+    counted = TASK.parts(targets, label_outputs.LabelOutputs(logits))
     value, low, high = f1_bootstrap.f1_of_rows(counted, 0.95)
     tripled, *ends = f1_bootstrap.f1_of_rows(3 * counted, 0.95)
     assert tripled == value
@@ -233,7 +233,7 @@ def test_the_randomisation_test_has_its_level_and_finds_differences() -> None:
             label_outputs.LabelOutputs(hard + generator.normal(0, 1, (60, 4)) + by * (2 * targets - 1))
             for by in (1.0, 1.0, 1.6)
         )
-        own = [_counted(targets, outputs) for outputs in (one, other, better)]
+        own = [TASK.parts(targets, outputs) for outputs in (one, other, better)]
         found.append(f1_bootstrap.randomised_p(own[0], own[1], 199, trial))
         power.append(f1_bootstrap.randomised_p(own[2], own[0], 199, trial))
     rejected = (np.array(found) <= 0.05).sum()
@@ -256,7 +256,7 @@ def test_the_randomisation_test_counts_all_exchanges_of_a_small_table() -> None:
         swap = np.array([k >> row & 1 for row in range(6)], bool)[:, None]
         one, other = np.where(swap, *predicted), np.where(swap, *predicted[::-1])
         reached += abs(f1(one) - f1(other)) >= measured - 1e-12
-    counted = [_counted(targets, label_outputs.LabelOutputs(own)) for own in predicted]
+    counted = [TASK.parts(targets, label_outputs.LabelOutputs(own)) for own in predicted]
     assert f1_bootstrap.randomised_p(*counted, 10_000, 0) == pytest.approx(reached / 64, abs=0.02)
 
 
@@ -455,11 +455,6 @@ def test_what_rows_contribute_is_what_micro_f1_loses_without_them() -> None:
     counted = TASK.parts(targets, outputs)
     left = np.array([f1_bootstrap.f1_of_rows(counted[rows != row], 0.95)[0] for row in rows])
     np.testing.assert_allclose(scores - scores.mean(), 299 * (left.mean() - left), atol=0.03)
-
-
-def _counted(targets: NDArray[Any], outputs: label_outputs.LabelOutputs) -> NDArray[np.float64]:
-    actual, predicted = targets > 0, outputs.predicted
-    return np.stack([(actual & predicted).sum(1), actual.sum(1) + predicted.sum(1)], 1).astype(np.float64)
 
 
 @pytest.fixture

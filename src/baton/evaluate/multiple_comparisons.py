@@ -129,11 +129,8 @@ def paired_losses(bootstrap: OfRows, first: str, second: str) -> dict[str, float
     own, other = bootstrap.losses(first), bootstrap.losses(second)
     for figure in own.keys() & other.keys() if len(bootstrap.hits(first)) > 1 else ():
         change = own[figure] - other[figure]
-        mean, error, freedom = (
-            float(change.mean()),
-            float(change.std(ddof=1)) / len(change) ** 0.5,
-            len(change) - 1,
-        )
+        mean, error = float(change.mean()), proportions.standard_error(change)
+        freedom = len(change) - 1
         result[f"{figure}_difference"] = mean
         if np.ptp(change) > SAME:
             half = float(t.isf((1 - bootstrap.confidence) / 2, freedom)) * error

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from baton import params
 from baton.contracts.task_spec import Numbers
 from baton.errors import DataError
-from baton.evaluate import multiple_comparisons, number_exchange, number_outputs, randomisation
+from baton.evaluate import multiple_comparisons, number_exchange, number_outputs, proportions, randomisation
 from baton.evaluate.number_outputs import NumberOutputs
 from baton.evaluate.resampling import Resamples, draws, interval, widest
 from baton.tasks import number_metrics
@@ -206,5 +206,5 @@ def mean_interval(values: Floats, confidence: float) -> tuple[float, float]:
 
     if len(values) < 2:
         return 0.0, float("inf")
-    half = float(t.isf((1 - confidence) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
+    half = float(t.isf((1 - confidence) / 2, len(values) - 1) * proportions.standard_error(values))
     return max(0.0, float(values.mean()) - half), float(values.mean()) + half

@@ -68,7 +68,7 @@ class SequenceReports(ReportDefaults):
 
     def parts(self, targets: References, outputs: SequenceOutputs) -> NDArray[np.float64]:
         """Return `text_scores.statistics`."""
-        return _statistics(targets, outputs)
+        return outputs.statistics(targets.tolist())
 
     def score(self, parts: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return `sequence_outputs.pseudo_values` of chrF."""
@@ -76,13 +76,13 @@ class SequenceReports(ReportDefaults):
 
     def overall(self, targets: References, outputs: SequenceOutputs) -> float:
         """Return chrF."""
-        return float(text_scores.chrf(_statistics(targets, outputs).sum(axis=0)))
+        return float(text_scores.chrf(self.parts(targets, outputs).sum(axis=0)))
 
     def of_rows(
         self, targets: References, outputs: SequenceOutputs, rows: NDArray[np.bool_], confidence: float
     ) -> tuple[float, float, float]:
         """Return chrF on `rows`, see `sequence_outputs.of_rows`."""
-        return sequence_outputs.of_rows(_statistics(targets, outputs)[rows], confidence)
+        return sequence_outputs.of_rows(self.parts(targets, outputs)[rows], confidence)
 
     def in_words(self, paired: Mapping[str, Any], first: str, second: str) -> str:
         """Return how many rows only one of two models has exactly right, and p of equal chrF."""
@@ -97,7 +97,7 @@ class SequenceReports(ReportDefaults):
         fitted: Mapping[str, Any],  # noqa: ARG002
     ) -> dict[str, float]:
         """Return the figures of `text_scores`."""
-        sums = _statistics(targets, self.outputs(logits, {})).sum(axis=0)
+        sums = self.parts(targets, self.outputs(logits, {})).sum(axis=0)
         return {name: float(value) for name, value in text_scores.figures(sums).items()}
 
     def bootstrap(
@@ -108,7 +108,7 @@ class SequenceReports(ReportDefaults):
         settings: params.Bootstrap,
     ) -> SequenceBootstrap:
         """Resample the statistics of `text_scores`."""
-        rows = {name: _statistics(targets, one) for name, one in outputs.items()}
+        rows = {name: self.parts(targets, one) for name, one in outputs.items()}
         return SequenceBootstrap(rows, settings)
 
     def of_model(self, boot: SequenceBootstrap, name: str) -> dict[str, Any]:
@@ -172,7 +172,3 @@ class SequenceReports(ReportDefaults):
     def summary(self, models: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], dict[str, list[str]]]:
         """Return columns and cells of the terminal's table."""
         return sequence_tables.summary(models)
-
-
-def _statistics(targets: References, outputs: SequenceOutputs) -> NDArray[np.float64]:
-    return outputs.statistics(targets.tolist())

@@ -101,8 +101,8 @@ def mean(values: Floats, confidence: float) -> tuple[float, float, float]:
     """
     if not len(values):
         return float("nan"), float("nan"), float("nan")
-    value, rows = float(values.mean()), len(values)
-    half = proportions.normal(confidence) * float(values.std(ddof=1 if rows > 1 else 0)) / rows**0.5
+    value = float(values.mean())
+    half = proportions.normal(confidence) * proportions.standard_error(values)
     low, high = proportions.around_mean(values, confidence)
     ends = widest((value - half, value + half), (value + low, value + high))
     return value, max(0.0, ends[0]), min(1.0, ends[1])

@@ -131,10 +131,7 @@ def read(path: Path, settings: params.Preprocess, task: params.Task, bits: int =
         )
     match settings:
         case params.TextPreprocess():
-            found = _texts(path, settings, target_cells.of(task, settings.label_column))
-            if isinstance(task, params.SpansTask) and found.pairs is not None:
-                return replace(found, contexts=[context for _, context in found.pairs])
-            return found
+            return _texts(path, settings, target_cells.of(task, settings.label_column))
         case params.ImagePreprocess():
             return _images(path, settings, bits)
         case params.AudioPreprocess():
@@ -163,7 +160,8 @@ def _texts(path: Path, settings: params.TextPreprocess, cells: TargetCells) -> S
         )
     keys = [text_pairs.whole(*both) if len(both) == 2 else both[0] for both in sides]
     pairs = [(both[0], both[1]) for both in sides] if columns.pair else None
-    return Sample("text", keys, None, pairs=pairs)
+    contexts = [context for _, context in pairs] if pairs and cells.contexts else ()
+    return Sample("text", keys, None, pairs=pairs, contexts=contexts)
 
 
 def _images(path: Path, settings: params.ImagePreprocess, bits: int) -> Sample:
