@@ -16,6 +16,7 @@ from scipy.special import softmax
 from baton import storage
 from baton.contracts import predictions
 from tests import audio_files
+from tests.pipeline_checks import check_distillation, check_gate
 from tests.test_interrupted import check_kills, longer
 from tests.test_pipeline import ROOT, STAGES, Project, check_rerun, copy_code
 
@@ -66,7 +67,7 @@ def small(raw: dict[str, Any]) -> None:
     raw["evaluate"]["bootstrap"]["resamples"] = 50
     raw["evaluate"]["speed"] |= {"repeats": 1, "samples": 16, "latency_samples": 2, "max_seconds": 1}
     raw["evaluate"]["gallery"] = {"errors": 2, "steps": 2}
-    raw["runtime"] |= {"threads": 1, "compile": False}
+    raw["runtime"] |= {"threads": 1, "compile": False, "precision": "fp32"}  # as served
     raw["promotion"]["class_floor"] = None
 
 
@@ -116,7 +117,7 @@ def check_answers(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
     info = storage.read_json(Path("models/student/baton.json"))
     expected = softmax(logits.astype(np.float64) / info["fitted"]["temperature"], axis=1)
-    np.testing.assert_allclose(answer.drop(columns="label").to_numpy(), expected, atol=0.01)  # bf16
+    np.testing.assert_allclose(answer.drop(columns="label").to_numpy(), expected, atol=1e-5)
     assert len(served.predict(served.input_example)) == 2
 
 
@@ -127,7 +128,17 @@ def test_the_logged_model_answers_with_the_predictions(
     check_answers(project, monkeypatch)
 
 
+def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
+    check_distillation(project)
+    check_gate(project)
+
+
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
-    project.edit(lambda raw: (longer(raw), raw["finetune"].update(epochs=24)))
+    project.edit(lambda raw: (longer(raw), many(raw)))
     check_kills(project, "finetune", "teacher", kills=5, log_every=3)
-    check_kills(project, "distill", "student", kills=1, log_every=3)
+    check_kills(project, "distill", "student", kills=5, log_every=3)
+
+
+def many(raw: dict[str, Any]) -> None:
+    for section in ("finetune", "distill"):
+        raw[section]["epochs"] = 24

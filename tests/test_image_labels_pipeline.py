@@ -17,6 +17,7 @@ import pytest
 from baton import storage
 from baton.contracts import predictions
 from baton.images import decoding
+from tests.pipeline_checks import check_distillation, check_gate
 from tests.test_image_pipeline import ROOT, STAGES, Project, copy_code
 from tests.test_image_pipeline import small as small_image_run
 from tests.test_labels_pipeline import fitted_values
@@ -79,6 +80,7 @@ def small(raw: dict[str, Any]) -> None:
     }
     raw["task"] = {"kind": "labels", "separator": "|"}
     raw["evaluate"] |= {"robustness": None, "gallery": None}
+    raw["runtime"]["precision"] = "fp32"  # as served
     raw["promotion"]["metric"] = "micro_f1"
     for section in ("finetune", "distill"):
         assert raw[section]["augmentation"]["mixup"] and raw[section]["augmentation"]["cutmix"]
@@ -106,6 +108,11 @@ def truth(project: Project) -> np.ndarray:
     return np.array([[place in row for place in range(len(NAMES))] for row in rows])
 
 
+def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
+    check_distillation(project)
+    check_gate(project)
+
+
 @pytest.mark.usefixtures("quiet_mlflow")
 def test_the_logged_model_answers_with_the_labels_of_the_predictions(
     project: Project, monkeypatch: pytest.MonkeyPatch
@@ -118,7 +125,7 @@ def test_the_logged_model_answers_with_the_labels_of_the_predictions(
     own = fitted_values(project, "student")
     expected = own["p"](logits)
     answered = answer[[f"probability_{name}" for name in NAMES]].to_numpy()
-    np.testing.assert_allclose(answered, expected, atol=0.005)  # predictions are in bf16
+    np.testing.assert_allclose(answered, expected, atol=1e-5)
     assert [json.loads(cell) for cell in answer["labels"]] == [
         [name for name, p, t in zip(NAMES, row, own["thresholds"], strict=True) if p >= t] for row in answered
     ]

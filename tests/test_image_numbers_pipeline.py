@@ -18,6 +18,7 @@ from sklearn.metrics import mean_absolute_error, r2_score
 from baton import storage
 from baton.contracts import predictions
 from baton.images import decoding
+from tests.pipeline_checks import check_distillation, check_gate
 from tests.test_image_labels_pipeline import CSV
 from tests.test_image_pipeline import ROOT, STAGES, Project, copy_code
 from tests.test_image_pipeline import small as small_image_run
@@ -68,6 +69,7 @@ def small(raw: dict[str, Any]) -> None:
     }
     raw["task"] = {"kind": "numbers", "loss": "mse", "coverage": 0.8}
     raw["evaluate"] |= {"robustness": None, "gallery": None}
+    raw["runtime"]["precision"] = "fp32"  # as served
     raw["evaluate"]["baselines"] = [{"kind": "mean"}, {"kind": "pixels", "side": 8, "C": [0.01, 0.1, 1]}]
     raw["promotion"] |= {"metric": "mae", "class_floor": None}
     raw["distill"]["temperature"] = 1.0
@@ -102,6 +104,11 @@ def test_all_six_stages_run(project: Project) -> None:
         assert (project.folder / f"reports/figures/{name}.png").stat().st_size > 1000
 
 
+def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
+    check_distillation(project)
+    check_gate(project)
+
+
 @pytest.mark.usefixtures("quiet_mlflow")
 def test_the_logged_model_answers_with_the_numbers_of_the_predictions(
     project: Project, monkeypatch: pytest.MonkeyPatch
@@ -112,6 +119,6 @@ def test_the_logged_model_answers_with_the_numbers_of_the_predictions(
     images = pq.read_table("data/clean/test.parquet")["image"].to_pylist()
     answer = project.served("student").predict(images)
     assert list(answer) == ["label", "label_low", "label_high"]
-    near = 0.02 * info["task"]["scale"][0]  # predictions are in bf16
+    near = 1e-5 * info["task"]["scale"][0]
     np.testing.assert_allclose(answer["label"], predicted(project)[:, 0], atol=near)
     np.testing.assert_allclose(answer["label_high"] - answer["label"], info["fitted"]["quantiles"][0])

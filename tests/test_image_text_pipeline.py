@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy.special import softmax
 
 from baton import storage
 from baton.contracts import predictions
 from tests import tiny, tiny_images_with_texts
+from tests.pipeline_checks import check_distillation, check_gate
 from tests.test_image_pipeline import small as small_image_run
 from tests.test_interrupted import check_kills
 from tests.test_pipeline import ROOT, STAGES, Project, check_rerun, copy_code
@@ -65,7 +67,7 @@ def small(raw: dict[str, Any]) -> None:
     raw["distill"]["student"] = student
     raw["evaluate"]["baselines"] = [baselines[0], baselines[1], baselines[2] | {"side": 8}, baselines[4]]
     raw["evaluate"] |= {"robustness": None, "gallery": None}
-    raw["runtime"] |= {"checkpoint_seconds": 0.001}
+    raw["runtime"] |= {"checkpoint_seconds": 0.001, "precision": "fp32"}  # as served
     raw["evaluate"]["baselines"][3]["C"] = [0.1]
 
 
@@ -121,15 +123,22 @@ def test_the_logged_model_answers_as_the_predictions_do(
     answer = served.predict(table[["text", "image"]])
     _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
     found = answer[[f"probability_{name}" for name in NAMES]].to_numpy()
-    assert (found.argmax(1) == logits.argmax(1)).mean() > 0.95  # predictions are in bf16 where there is any
+    temperature = storage.read_json(Path("models/student/baton.json"))["fitted"]["temperature"]
+    np.testing.assert_allclose(found, softmax(logits.astype(np.float64) / temperature, axis=1), atol=1e-5)
     assert [NAMES[place] for place in found.argmax(1)] == answer["label"].tolist()
     with pytest.raises(Exception, match="text"):
         served.predict(table[["image"]])
 
 
+def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
+    check_distillation(project)
+    check_gate(project)
+
+
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
-    project.edit(lambda raw: raw["finetune"].update(epochs=60))
+    project.edit(lambda raw: [raw[name].update(epochs=60) for name in ("finetune", "distill")])
     check_kills(project, "finetune", "teacher", kills=5, log_every=3)
+    check_kills(project, "distill", "student", kills=5, log_every=3)
     assert np.isfinite(
         predictions.read_predictions(project.folder / "data/predictions/teacher/test.parquet")[1]
     ).all()

@@ -17,6 +17,7 @@ from sklearn.metrics import f1_score
 from baton import storage
 from baton.contracts import predictions
 from tests import tiny
+from tests.pipeline_checks import check_distillation, check_gate
 from tests.test_interrupted import check_kills, longer
 from tests.test_pipeline import ROOT, STAGES, Project, check_rerun, copy_code, small, write_docstrings
 
@@ -39,11 +40,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     tiny.write_base(folder / "inbox/base")
     shutil.copy(ROOT / "recipes/labels-csv.yaml", folder / "params.yaml")
     made = Project(folder)
-    made.edit(small)
+    made.edit(lambda raw: (small(raw), own(raw)))
     for command in ("init", "add .", "-c user.name=t -c user.email=t@example.org commit -m x"):
         assert made.run("git", *command.split()).returncode == 0
     yield made
     shutil.rmtree(folder)
+
+
+def own(raw: dict[str, Any]) -> None:
+    raw["runtime"]["precision"] = "fp32"  # as served
+    for section in ("finetune", "distill"):
+        raw[section]["class_weights"] = "balanced"
 
 
 def test_all_six_stages_run(project: Project) -> None:
@@ -90,22 +97,29 @@ def test_the_logged_model_answers_with_the_labels_of_the_predictions(
     import pyarrow.parquet as pq
 
     served = project.served("student")
-    texts = pq.read_table("data/clean/test.parquet")["text"].to_pylist()[:20]
+    texts = pq.read_table("data/clean/test.parquet")["text"].to_pylist()
     answer = served.predict(texts)
     _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))
     own = fitted_values(project, "student")
-    expected = own["p"](logits[:20])
+    expected = own["p"](logits)
     served_p = answer.drop(columns="labels").to_numpy()
-    np.testing.assert_allclose(served_p, expected, atol=0.005)  # predictions are in bf16
+    np.testing.assert_allclose(served_p, expected, atol=1e-5)
     assert [json.loads(cell) for cell in answer["labels"]] == [
         [word for word, p, t in zip(WORDS, row, own["thresholds"], strict=True) if p >= t] for row in served_p
     ]
 
 
+def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
+    check_distillation(project)
+    check_gate(project)
+
+
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
     project.edit(lambda raw: (longer(raw), many(raw)))
     check_kills(project, "finetune", "teacher", kills=5)
+    check_kills(project, "distill", "student", kills=5)
 
 
 def many(raw: dict[str, Any]) -> None:
-    raw["finetune"]["epochs"] = 12
+    for section in ("finetune", "distill"):
+        raw[section]["epochs"] = 12

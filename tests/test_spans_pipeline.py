@@ -16,6 +16,7 @@ from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Spans
 from baton.tasks.span_figures import SpanFigures
 from tests import tiny, tiny_questions
+from tests.pipeline_checks import check_distillation, check_gate
 from tests.tasks.test_squad_scores import script
 from tests.test_interrupted import check_kills, longer
 from tests.test_pipeline import ROOT, STAGES, Project, check_rerun, copy_code, small
@@ -115,11 +116,16 @@ def test_the_logged_model_gives_the_answers_of_the_predictions(
         assert answer == (context[start:end] if start >= 0 else "")
 
 
+def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
+    check_distillation(project)
+    check_gate(project)
+
+
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
     """Teacher, then student and control, which learn from the teacher's answers."""
     project.edit(lambda raw: (longer(raw), many(raw)))
     check_kills(project, "finetune", "teacher", kills=5, steps=5, log_every=3)
-    check_kills(project, "distill", "student", kills=1, steps=5, log_every=3)
+    check_kills(project, "distill", "student", kills=5, steps=5, log_every=3)
 
 
 def many(raw: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Tokens
 from baton.tasks import token_decoding
 from tests import tiny, tiny_tokens
+from tests.pipeline_checks import check_distillation
 from tests.test_interrupted import check_kills, longer
 from tests.test_pipeline import BATON, ROOT, STAGES, Project, check_rerun, copy_code, small
 
@@ -145,6 +146,10 @@ def test_the_gate_judges_entities_and_drift_reads_new_files(
     done = project.run(*BATON, "drift", "new.parquet", "--predict")
     assert re.search(r"^60 rows of .*new\.parquet are not in", done.stdout), done.stdout + done.stderr
     assert "beyond the limits" in done.stdout and "predicted labels: distance" in done.stdout
+
+
+def test_the_student_is_taught(project: Project) -> None:
+    check_distillation(project)
 
 
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from baton import storage
 from tests import test_audio_pipeline, tiny
+from tests.pipeline_checks import check_distillation
 from tests.test_interrupted import check_kills, longer
 from tests.test_pipeline import ROOT, STAGES, Project, check_rerun, copy_code
 
@@ -56,6 +57,11 @@ def test_the_logged_model_answers_with_the_predictions(
     test_audio_pipeline.check_answers(project, monkeypatch)
 
 
+def test_the_student_is_taught(project: Project) -> None:
+    check_distillation(project)
+
+
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
-    project.edit(lambda raw: (longer(raw), raw["finetune"].update(epochs=24)))
+    project.edit(lambda raw: (longer(raw), test_audio_pipeline.many(raw)))
     check_kills(project, "finetune", "teacher", kills=1, log_every=3)
+    check_kills(project, "distill", "student", kills=1, log_every=3)
