@@ -21,6 +21,7 @@ os.environ |= {
     "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",  # stages set their own number; on busy processors waiting actively is waste
 }
+pytest.register_assert_rewrite("tests.pipeline_checks")
 for name in ("DVC_ROOT", "BATON_REPRO_ID", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
     os.environ.pop(name, None)
 

@@ -49,8 +49,8 @@ def check_gate(project: Project) -> None:
     verdict = storage.read_json(project.folder / "verdict.json")
     metric = verdict["rules"]["metric"]
     expected = storage.read_json(project.folder / "reports/metrics.json")["student"][metric]
-    assert verdict["passed"]
-    assert verdict["figures"]["challenger"][metric] == pytest.approx(expected, abs=1e-5)
+    assert verdict["passed"], verdict["checks"]
+    assert verdict["figures"]["challenger"][metric] == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 def lenient(raw: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Inputs with targets that no other pipeline test has, through real `dvc repro`, then judged and served.
 
-Pairs of texts with a number, images with texts with labels (the image encoder frozen), clips with numbers.
+Pairs of texts with a number, images with texts with labels (the image encoder frozen), clips with a number.
 """
 
 import csv
@@ -74,18 +74,18 @@ def of_digit_and_topic(raw: Raw) -> None:
 
 
 def pitches(folder: Path) -> None:
-    """Write tones of several rates, with their frequency and loudness."""
+    """Write tones of several rates, with their frequency."""
     (folder / "clips").mkdir()
     draw = np.random.default_rng(0)
     with (folder / "clips.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "hertz", "level"])
+        writer.writerow(["path", "hertz"])
         for number in range(120):
             hertz, level = draw.uniform(300, 3000), draw.uniform(0.05, 0.8)
             rate = (8000, 16_000, 44_100)[number % 3]
             tone = audio_files.tone(hertz, 0.4, rate, level)
             (folder / f"clips/{number}.flac").write_bytes(audio_files.saved(tone, "FLAC", "PCM_16", rate))
-            writer.writerow([f"{number}.flac", f"{hertz:.1f}", f"{level:.3f}"])
+            writer.writerow([f"{number}.flac", f"{hertz:.1f}"])
 
 
 def of_pitches(raw: Raw) -> None:
@@ -97,14 +97,14 @@ def of_pitches(raw: Raw) -> None:
         "format": CSV,
         "folder": "inbox/clips",
         "path_column": "path",
-        "label_column": ["hertz", "level"],
+        "label_column": "hertz",
         "licence": "none",
     }
     raw["task"] = {"kind": "numbers", "loss": "mse", "coverage": 0.8}
     raw["preprocess"]["checks"] |= dict.fromkeys(
         ("small_class", "similar_labels", "continuous_labels", "unseen_label"), "keep"
     )
-    raw["evaluate"]["baselines"] = [{"kind": "mean"}, {"kind": "bands", "C": [0.1, 1]}]
+    raw["evaluate"] |= {"baselines": [{"kind": "mean"}, {"kind": "bands", "C": [0.1, 1]}], "gallery": None}
     raw["distill"]["temperature"] = 1.0
     raw["finetune"]["probe"] = None
     for section in ("finetune", "distill"):
@@ -117,7 +117,7 @@ CASES = {
     "labels of images with texts": Case(
         "image-text-csv", digit_and_topic, of_digit_and_topic, ("text", "image")
     ),
-    "numbers of clips": Case("audio-folder", pitches, of_pitches, ("audio",)),
+    "number of clips": Case("audio-folder", pitches, of_pitches, ("audio",)),
 }
 
 
@@ -176,4 +176,5 @@ def test_a_frozen_encoder_keeps_its_weights(project: Project, case: Case) -> Non
     for name in ("teacher", "student", "control"):
         own = load_file(project.folder / f"models/{name}/model.safetensors")
         kept = {key: [value for full, value in own.items() if full.endswith(key)] for key in base}
-        assert all(any(np.array_equal(base[key], value) for value in found) for key, found in kept.items())
+        encoder = {key: found for key, found in kept.items() if not key.startswith("pooler.")}
+        assert all(any(np.array_equal(base[key], one) for one in found) for key, found in encoder.items())

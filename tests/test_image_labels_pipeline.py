@@ -108,11 +108,6 @@ def truth(project: Project) -> np.ndarray:
     return np.array([[place in row for place in range(len(NAMES))] for row in rows])
 
 
-def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
-    check_distillation(project)
-    check_gate(project)
-
-
 @pytest.mark.usefixtures("quiet_mlflow")
 def test_the_logged_model_answers_with_the_labels_of_the_predictions(
     project: Project, monkeypatch: pytest.MonkeyPatch
@@ -129,3 +124,8 @@ def test_the_logged_model_answers_with_the_labels_of_the_predictions(
     assert [json.loads(cell) for cell in answer["labels"]] == [
         [name for name, p, t in zip(NAMES, row, own["thresholds"], strict=True) if p >= t] for row in answered
     ]
+
+
+def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
+    check_distillation(project)
+    check_gate(project)

@@ -104,11 +104,6 @@ def test_all_six_stages_run(project: Project) -> None:
         assert (project.folder / f"reports/figures/{name}.png").stat().st_size > 1000
 
 
-def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
-    check_distillation(project)
-    check_gate(project)
-
-
 @pytest.mark.usefixtures("quiet_mlflow")
 def test_the_logged_model_answers_with_the_numbers_of_the_predictions(
     project: Project, monkeypatch: pytest.MonkeyPatch
@@ -122,3 +117,8 @@ def test_the_logged_model_answers_with_the_numbers_of_the_predictions(
     near = 1e-5 * info["task"]["scale"][0]
     np.testing.assert_allclose(answer["label"], predicted(project)[:, 0], atol=near)
     np.testing.assert_allclose(answer["label_high"] - answer["label"], info["fitted"]["quantiles"][0])
+
+
+def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
+    check_distillation(project)
+    check_gate(project)

@@ -8,8 +8,9 @@ import torch
 from torch.nn import functional
 
 from baton.batches.sampler import TrainingBatches
+from baton.distill import soft_targets
 from baton.losses import loss, task_losses
-from tests import tiny_sequences
+from tests import first_gradient, tiny_sequences
 
 
 def test_a_row_s_loss_is_the_cross_entropy_of_its_tokens_in_transformers(tmp_path: Path) -> None:
@@ -44,6 +45,34 @@ def test_parts_of_a_step_add_up_to_the_whole(tmp_path: Path, smoothing: float) -
         gradients.append(torch.cat([one.grad.flatten() for one in model.parameters()]))
     torch.testing.assert_close(losses[0], losses[1], atol=1e-12, rtol=1e-12)
     torch.testing.assert_close(gradients[0], gradients[1], atol=1e-12, rtol=1e-9)
+
+
+@pytest.mark.parametrize("taught", [False, True], ids=["labels", "teacher"])
+@pytest.mark.parametrize(("parts", "ranks"), [(4, 1), (2, 3)])
+def test_parts_and_ranks_give_the_gradient_of_the_whole_step(
+    tmp_path: Path, taught: bool, parts: int, ranks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weighed by rows (the control) they do not. Losses are in double here."""
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    split, student = tiny_sequences.split(tmp_path), tiny_sequences.model(tmp_path).double()
+    torch.manual_seed(1)
+    teacher = tiny_sequences.model(tmp_path).double()
+    with torch.no_grad():
+        for one in teacher.parameters():
+            one.add_(0.1 * torch.randn_like(one))
+    task = task_losses.of(split.targets.spec)
+    loss_fn = loss.supervised(task, 0.1, None)
+    if taught:
+        loss_fn = soft_targets.distillation(task, soft_targets.Live(teacher), 2.0, 0.3, 0.1, None)
+
+    def gradient(parts: int, ranks: int) -> torch.Tensor:
+        student.zero_grad()
+        return first_gradient.of(student, split, loss_fn, parts, ranks, packs=False)
+
+    whole, found = gradient(1, 1), gradient(parts, ranks)
+    assert (whole - found).abs().max() < 1e-12
+    monkeypatch.setattr(type(split.targets), "counts", property(lambda own: np.ones(len(own), np.int64)))
+    assert (whole - gradient(parts, ranks)).abs().max() > 1e-6
 
 
 class InDoubles:

