@@ -16,7 +16,7 @@ from scipy.special import softmax
 from baton import storage
 from baton.contracts import predictions
 from tests import audio_files
-from tests.pipeline_checks import check_distillation, check_gate
+from tests.pipeline_checks import check_distillation, check_drift, check_gate
 from tests.test_interrupted import check_kills, longer
 from tests.test_pipeline import ROOT, STAGES, Project, check_rerun, copy_code
 
@@ -131,6 +131,11 @@ def test_the_logged_model_answers_with_the_predictions(
 def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
     check_distillation(project)
     check_gate(project)
+    (project.folder / "new").mkdir()
+    for number in range(60):
+        quiet = audio_files.saved(audio_files.noise(number, 2.0, 8000, 0.004), "WAV", "PCM_16", 8000)
+        (project.folder / f"new/{number}.wav").write_bytes(quiet)
+    check_drift(project, "new")
 
 
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:

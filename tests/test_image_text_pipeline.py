@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from scipy.special import softmax
@@ -17,7 +18,7 @@ from scipy.special import softmax
 from baton import storage
 from baton.contracts import predictions
 from tests import tiny, tiny_images_with_texts
-from tests.pipeline_checks import check_distillation, check_gate
+from tests.pipeline_checks import check_distillation, check_drift, check_gate, foreign
 from tests.test_image_pipeline import small as small_image_run
 from tests.test_interrupted import check_kills
 from tests.test_pipeline import ROOT, STAGES, Project, check_rerun, copy_code
@@ -133,6 +134,10 @@ def test_the_logged_model_answers_as_the_predictions_do(
 def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
     check_distillation(project)
     check_gate(project)
+    foreign(project.folder / "texts.csv")
+    new = pd.read_csv(project.folder / "texts.csv")
+    new.assign(path=[f"{number}.png" for number in new.index]).to_csv(project.folder / "new.csv", index=False)
+    check_drift(project, "new.csv")
 
 
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:

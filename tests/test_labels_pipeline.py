@@ -17,7 +17,7 @@ from sklearn.metrics import f1_score
 from baton import storage
 from baton.contracts import predictions
 from tests import tiny
-from tests.pipeline_checks import check_distillation, check_gate
+from tests.pipeline_checks import check_distillation, check_drift, check_gate, foreign
 from tests.test_interrupted import check_kills, longer
 from tests.test_pipeline import ROOT, STAGES, Project, check_rerun, copy_code, small, write_docstrings
 
@@ -112,6 +112,8 @@ def test_the_logged_model_answers_with_the_labels_of_the_predictions(
 def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
     check_distillation(project)
     check_gate(project)
+    foreign(project.folder / "new.csv")
+    check_drift(project, "new.csv")
 
 
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:

@@ -3,6 +3,7 @@
 Goods and places are asked for in texts of the vocabulary of `tests.tiny`; some texts lack them.
 """
 
+import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Spans
 from baton.tasks.span_figures import SpanFigures
 from tests import tiny, tiny_questions
-from tests.pipeline_checks import check_distillation, check_gate
+from tests.pipeline_checks import check_distillation, check_drift, check_gate
 from tests.tasks.test_squad_scores import script
 from tests.test_interrupted import check_kills, longer
 from tests.test_pipeline import ROOT, STAGES, Project, check_rerun, copy_code, small
@@ -119,6 +120,9 @@ def test_the_logged_model_gives_the_answers_of_the_predictions(
 def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
     check_distillation(project)
     check_gate(project)
+    new = tiny_questions.write(project.folder / "new.json", 60, seed=1)
+    new.write_text(re.sub(r"\b[a-z]{4,}(?= [a-z]+ [a-z])", "quartzite", new.read_text()))
+    check_drift(project, "new.json")
 
 
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:

@@ -19,6 +19,7 @@ from baton.lifecycle.retraining import drift, samples, unlabelled
 from tests.lifecycle import pictures
 
 CLASSES = params.ClassesTask(kind="classes")
+ROOT = Path(__file__).parents[2]
 LIMITS = params.DriftLimits(changed=10.0, labels=0.2, lengths=0.2, unknown=0.1)
 
 
@@ -104,6 +105,31 @@ def test_new_rows_without_labels(earlier: tuple[Path, dict[str, Any]], tmp_path:
     places = samples.unseen(sample, test_table.training_digests(earlier[0]))
     found = drift.measure_unlabelled(sample, places, earlier[1])
     assert [line.split()[0] for line in found.beyond(LIMITS)] == ["brightness"]
+
+
+def test_a_table_of_paths_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the source of such a recipe is; a lost file and a row without a text are left out."""
+    monkeypatch.chdir(tmp_path)
+    some = rows(12, 9)
+    folder = tmp_path / "inbox/images"
+    folder.mkdir(parents=True)
+    lines = ["path,text"]
+    for place, (image, _, text) in enumerate(some):
+        (folder / f"{place}.png").write_bytes(image)
+        lines.append(f"{place}.png,{text}")
+    (tmp_path / "new.csv").write_text("\n".join([*lines, "lost.png,no such file", "0.png,"]) + "\n")
+    source = params.read(ROOT / "recipes/image-text-csv.yaml").source
+    found = unlabelled.read(tmp_path / "new.csv", settings(), CLASSES, source=source)
+    images, texts = [image for image, _, _ in some], [text for _, _, text in some]
+    assert found.captions == texts and list(found.inputs([5, 3])) == [
+        {"image": images[place], "text": texts[place]} for place in (3, 5)
+    ]
+    pq.write_table(pa.table({"image": images, "text": texts}), tmp_path / "new.parquet")
+    same = unlabelled.read(tmp_path / "new.parquet", settings(), CLASSES, source=source)
+    assert found.keys == same.keys and found.brightness == same.brightness
+    (tmp_path / "other.csv").write_text("file,text\n0.png,a\n")
+    with pytest.raises(DataError, match=r"other\.csv"):
+        unlabelled.read(tmp_path / "other.csv", settings(), CLASSES, source=source)
 
 
 def test_a_model_that_saw_the_image_with_another_text_is_not_compared(tmp_path: Path) -> None:

@@ -99,6 +99,21 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
     return found
 
 
+def unlabelled(path: Path, source: params.TableSource) -> Images:
+    """Return the images with texts of another table like that of the source; a column of labels is not read.
+
+    Raises:
+        DataError: the table cannot be read.
+    """
+    assert source.text_column is not None
+    columns = Columns(
+        source.path_column, source.text_column, "source", "path_column", ExtraColumns(text=source.text_column)
+    )
+    table = readers.read(path, "new", source.format, columns, _label)
+    rows = _of_table(table, Path(source.folder), listed=False)
+    return Images(str(path), table.count, rows, column=COLUMNS[source.content], texts=True)
+
+
 def read_file(path: Path, name: str, label: str | list[str] | None, most: int | None = None) -> RawImage:
     """Read a file of at most `most` (MOST_BYTES) bytes, or say what is wrong with it."""
     name, most = _text(name), MOST_BYTES if most is None else most

@@ -5,7 +5,8 @@
 A table, or a folder of texts or tables, is read as params.preprocess specifies (`format`, `text_column`,
 `text_pair_column`), or as Parquet if it has that suffix; other columns, also one of labels, are optional. The
 text may be a list of tokens where words have tags.
-Images with texts come as Parquet, with the columns that params.preprocess names.
+Images with texts come as Parquet, with the columns that params.preprocess names, or as a table of paths and
+texts like that of a source of kind `table`.
 """
 
 import json
@@ -74,7 +75,8 @@ def judge(own: registry.Registry, settings: params.Params, path: Path, predict: 
             hint=hint,
         )
     profile = json.loads(kept)
-    sample = read(path, settings.preprocess, settings.task, profile.get(drift.BITS, BITS_16))
+    bits = profile.get(drift.BITS, BITS_16)
+    sample = read(path, settings.preprocess, settings.task, bits, settings.source)
     places, uri = samples.unseen(sample, known), own.uri(champion)
     by_model = (
         predicted_drift.distance(uri, registry.CLEAN / "val.parquet", known, sample, places)
@@ -116,10 +118,17 @@ def judge(own: registry.Registry, settings: params.Params, path: Path, predict: 
     return Judged(bool(beyond), "\n".join([*lines, verdict]))
 
 
-def read(path: Path, settings: params.Preprocess, task: params.Task, bits: int = BITS_16) -> Sample:
+def read(
+    path: Path,
+    settings: params.Preprocess,
+    task: params.Task,
+    bits: int = BITS_16,
+    source: params.Source | None = None,
+) -> Sample:
     """Read the rows of a file or folder; name and skip what cannot be read.
 
-    `bits` is the number of 16 bits that the champion's images used.
+    `bits` is the number of 16 bits that the champion's images used. A `source` of kind `table` says how a
+    table of paths to images with texts is read.
 
     Raises:
         DataError: it does not exist, is of another kind than params.preprocess specifies, or holds nothing
@@ -137,7 +146,8 @@ def read(path: Path, settings: params.Preprocess, task: params.Task, bits: int =
         case params.AudioPreprocess():
             return _clips(path, settings)
         case params.ImageTextPreprocess():
-            return _images_with_texts(path, settings, bits)
+            table = source if isinstance(source, params.TableSource) and path.suffix != ".parquet" else None
+            return _images_with_texts(path, settings, bits, table)
 
 
 def _texts(path: Path, settings: params.TextPreprocess, cells: TargetCells) -> Sample:
@@ -226,19 +236,27 @@ def _decodable(
     return files
 
 
-def _images_with_texts(path: Path, settings: params.ImageTextPreprocess, bits: int) -> Sample:
+def _images_with_texts(
+    path: Path, settings: params.ImageTextPreprocess, bits: int, table: params.TableSource | None
+) -> Sample:
     names = (settings.image_column, settings.text_column)
-    if path.is_dir() or (absent := [name for name in names if name not in image_tables.names(path)]):
+    if path.is_dir() or (
+        not table and (absent := [one for one in names if one not in image_tables.names(path)])
+    ):
         expected = f"a Parquet table with columns {' and '.join(names)}, as params.preprocess says"
         got = "a folder" if path.is_dir() else f"no column {absent[0]}"
         raise DataError(
             f"{path} has no images with texts", got=got, expected=expected, hint="write such a table"
         )
+
+    def read_pairs() -> Iterator[tuple[Any, str | None, str | None]]:
+        return _files_with_texts(path, table) if table else _cells_with_texts(path, names)
+
     keys, captions, brightness, kept, problems = [], [], [], set[int](), []
-    for number, (image, text) in enumerate(_pairs(path, names), start=1):
+    for number, (image, text, problem) in enumerate(read_pairs(), start=1):
         try:
-            if not isinstance(text, str) or not text.strip() or not isinstance(image, bytes):
-                raise DataError("no text" if isinstance(image, bytes) else "no image")
+            if problem or not isinstance(text, str) or not text.strip() or not isinstance(image, bytes):
+                raise DataError(problem or ("no text" if isinstance(image, bytes) else "no image"))
             pixels = decoding.decode(image, settings.max_pixels, bits).pixels
         except DataError as error:
             problems.append(f"row {number} ({error.args[0]})")
@@ -249,21 +267,30 @@ def _images_with_texts(path: Path, settings: params.ImageTextPreprocess, bits: i
         kept.add(number)
     _tell(path, problems)
     if not keys:
-        got, hint = f"{len(problems)} rows", "check preprocess.image_column and text_column"
+        got, hint = f"{len(problems)} rows", "check the columns of images and texts in params"
         raise DataError(f"{path} holds no images with texts", got=got, expected="both in a row", hint=hint)
 
     def again() -> Iterator[dict[str, Any]]:
-        rows = (row for number, row in enumerate(_pairs(path, names), start=1) if number in kept)
-        return ({"image": image, "text": text} for image, text in rows)
+        rows = (row for number, row in enumerate(read_pairs(), start=1) if number in kept)
+        return ({"image": image, "text": text} for image, text, _ in rows)
 
     return Sample("image_text", keys, None, brightness=brightness, captions=captions, again=again)
 
 
-def _pairs(path: Path, names: tuple[str, str]) -> Iterator[tuple[Any, str | None]]:
-    """Yield image and text of each row."""
+def _cells_with_texts(path: Path, names: tuple[str, str]) -> Iterator[tuple[Any, str | None, None]]:
+    """Yield image and text of each row of a Parquet table."""
     for batch in image_tables.read(path, names):
         for image, text in zip(*(batch[name] for name in names), strict=True):
-            yield image.get("bytes") if isinstance(image, dict) else image, plain(text)
+            yield image.get("bytes") if isinstance(image, dict) else image, plain(text), None
+
+
+def _files_with_texts(
+    path: Path, table: params.TableSource
+) -> Iterator[tuple[bytes | None, str | None, str | None]]:
+    """Yield image, text and what is wrong, of each row of a table of paths."""
+    for row in image_folders.unlabelled(path, table).rows:
+        text = None if row.text is None else row.text.decode("utf-8", "replace")
+        yield row.image, text, row.problem
 
 
 def _tell(path: Path, problems: list[str]) -> None:
