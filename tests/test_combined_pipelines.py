@@ -1,6 +1,6 @@
 """Inputs with targets that no other pipeline test has, through real `dvc repro`, then judged and served.
 
-Pairs of texts with a number, images with texts with labels (the image encoder frozen), clips with a number.
+Pairs of texts with a number, images with texts with labels (the texts' encoder frozen), clips with a number.
 """
 
 import csv
@@ -113,11 +113,11 @@ def of_pitches(raw: Raw) -> None:
 
 
 CASES = {
-    "numbers of pairs": Case("numbers-csv", shared_words, of_shared_words, ("text", "text_pair")),
-    "labels of images with texts": Case(
+    "pairs with a number": Case("numbers-csv", shared_words, of_shared_words, ("text", "text_pair")),
+    "images and texts with labels": Case(
         "image-text-csv", digit_and_topic, of_digit_and_topic, ("text", "image")
     ),
-    "number of clips": Case("audio-folder", pitches, of_pitches, ("audio",)),
+    "clips with a number": Case("audio-folder", pitches, of_pitches, ("audio",)),
 }
 
 
@@ -171,7 +171,7 @@ def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
 def test_a_frozen_encoder_keeps_its_weights(project: Project, case: Case) -> None:
     """That of the texts, of the only model here that has two encoders."""
     if case.recipe != "image-text-csv":
-        return
+        pytest.skip("one encoder")
     base = load_file(project.folder / "inbox/base/model.safetensors")
     for name in ("teacher", "student", "control"):
         own = load_file(project.folder / f"models/{name}/model.safetensors")

@@ -136,7 +136,8 @@ def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
     check_gate(project)
     foreign(project.folder / "texts.csv")
     new = pd.read_csv(project.folder / "texts.csv")
-    new.assign(path=[f"{number}.png" for number in new.index]).to_csv(project.folder / "new.csv", index=False)
+    new["path"] = [f"inbox/images/{number}.png" for number in new.index]
+    new.to_csv(project.folder / "new.csv", index=False)
     check_drift(project, "new.csv")
 
 

@@ -107,29 +107,60 @@ def test_new_rows_without_labels(earlier: tuple[Path, dict[str, Any]], tmp_path:
     assert [line.split()[0] for line in found.beyond(LIMITS)] == ["brightness"]
 
 
-def test_a_table_of_paths_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the source of such a recipe is; a lost file and a row without a text are left out."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture
+def shipped(tmp_path: Path) -> list[tuple[bytes, int, str]]:
+    """Write twelve images into a folder `new`; return them with their texts."""
     some = rows(12, 9)
-    folder = tmp_path / "inbox/images"
-    folder.mkdir(parents=True)
-    lines = ["path,text"]
-    for place, (image, _, text) in enumerate(some):
-        (folder / f"{place}.png").write_bytes(image)
-        lines.append(f"{place}.png,{text}")
-    (tmp_path / "new.csv").write_text("\n".join([*lines, "lost.png,no such file", "0.png,"]) + "\n")
+    (tmp_path / "new").mkdir()
+    for place, (image, _, _) in enumerate(some):
+        (tmp_path / f"new/{place:02}.png").write_bytes(image)
+    return some
+
+
+def inputs(some: list[tuple[bytes, int, str]]) -> list[dict[str, Any]]:
+    return [{"image": image, "text": text} for image, _, text in some]
+
+
+def test_a_table_of_paths_without_labels(
+    tmp_path: Path, shipped: list[tuple[bytes, int, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the source of such a recipe is, in CSV or Parquet; rows that lack something are named."""
     source = params.read(ROOT / "recipes/image-text-csv.yaml").source
-    found = unlabelled.read(tmp_path / "new.csv", settings(), CLASSES, source=source)
-    images, texts = [image for image, _, _ in some], [text for _, _, text in some]
-    assert found.captions == texts and list(found.inputs([5, 3])) == [
-        {"image": images[place], "text": texts[place]} for place in (3, 5)
-    ]
-    pq.write_table(pa.table({"image": images, "text": texts}), tmp_path / "new.parquet")
-    same = unlabelled.read(tmp_path / "new.parquet", settings(), CLASSES, source=source)
-    assert found.keys == same.keys and found.brightness == same.brightness
-    (tmp_path / "other.csv").write_text("file,text\n0.png,a\n")
-    with pytest.raises(DataError, match=r"other\.csv"):
+    good = [(f"new/{place:02}.png", text) for place, (_, _, text) in enumerate(shipped)]
+    bad = [("lost.png", "no such file"), ("new/00.png", ""), ("../new/00.png", "outside")]
+    lines = [",".join(line) for line in [("path", "text"), *good, *bad]]
+    own = tmp_path / "table.csv"
+    own.write_bytes("\n".join([*lines, "new/00.png,"]).encode() + b"caf\xe9 \xff\n")
+    utf8 = source.model_copy(update={"format": source.format.model_copy(update={"encoding": "utf-8"})})
+    found = unlabelled.read(own, settings(), CLASSES, source=utf8)
+    assert list(found.inputs(range(12))) == inputs(shipped) and len(found.keys) == 12
+    told = "".join(capsys.readouterr().out.split())
+    assert all(
+        one.replace(" ", "") in told
+        for one in ("row 13 (no such file", "row 14 (no text)", "row 15 (its path leaves")
+    )
+    pq.write_table(
+        pa.table(dict(zip(("path", "text"), zip(*good, strict=True), strict=True))),
+        own := tmp_path / "t.parquet",
+    )
+    assert unlabelled.read(own, settings(), CLASSES, source=source).keys == found.keys
+    (tmp_path / "other.csv").write_text("path,caption\nnew/00.png,a\n")
+    with pytest.raises(DataError, match="no column 'text'"):
         unlabelled.read(tmp_path / "other.csv", settings(), CLASSES, source=source)
+    with pytest.raises(DataError, match="no images with texts") as caught:
+        unlabelled.read(tmp_path / "new", settings(), CLASSES, source=source)
+    assert "columns path and text, as source says" in str(caught.value)
+
+
+def test_a_folder_of_images_beside_their_texts(tmp_path: Path, shipped: list[tuple[bytes, int, str]]) -> None:
+    source = params.read(ROOT / "recipes/image-text-stamps.yaml").source
+    assert isinstance(source, params.FolderSource) and source.text
+    for place, (_, _, text) in enumerate(shipped):
+        (tmp_path / f"new/{place:02}{source.text.suffix}").write_text(f"{source.text.mark}{text}\n")
+    found = unlabelled.read(tmp_path / "new", settings(), CLASSES, source=source)
+    assert list(found.inputs(range(12))) == inputs(shipped)
+    (tmp_path / f"new/00{source.text.suffix}").unlink()
+    assert len(unlabelled.read(tmp_path / "new", settings(), CLASSES, source=source).keys) == 11
 
 
 def test_a_model_that_saw_the_image_with_another_text_is_not_compared(tmp_path: Path) -> None:

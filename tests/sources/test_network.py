@@ -25,7 +25,7 @@ def test_the_active_recipe_s_source(root: Path, workplace: Path) -> None:
     ]
 
 
-HUBS = {"hub", "torchvision", "registered", "local"}  # not here, or not from a registry
+HUBS = {"hub", "torchvision", "registered", "local"}  # cannot be fetched here, or are local
 
 
 def fetchable() -> list[str]:

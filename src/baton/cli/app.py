@@ -209,7 +209,8 @@ def drift(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A table of texts (read as preprocess.format says, or Parquet), or a folder of images."
+            help="A table of texts (read as preprocess.format says, or Parquet), a folder of images or "
+            "clips, or images with texts (Parquet, or a table or folder like the source)."
         ),
     ],
     predict: Annotated[

@@ -99,19 +99,22 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
     return found
 
 
-def unlabelled(path: Path, source: params.TableSource) -> Images:
-    """Return the images with texts of another table like that of the source; a column of labels is not read.
+def unlabelled(path: Path, source: params.TableSource | params.FolderSource) -> Images:
+    """Return the images with texts of a table or a folder that is like the source's; labels are not read.
+
+    The paths in a table are relative to its own folder.
 
     Raises:
         DataError: the table cannot be read.
     """
-    assert source.text_column is not None
-    columns = Columns(
-        source.path_column, source.text_column, "source", "path_column", ExtraColumns(text=source.text_column)
-    )
-    table = readers.read(path, "new", source.format, columns, _label)
-    rows = _of_table(table, Path(source.folder), listed=False)
-    return Images(str(path), table.count, rows, column=COLUMNS[source.content], texts=True)
+    if isinstance(source, params.FolderSource):
+        listed = sorted(local_files.files_of(path), key=os.fsencode)
+        files: list[tuple[Path, str | None]] = [(one, NO_LABEL) for one in listed if _named(one, source.only)]
+        return Images(str(path), len(files), _of_files(files, path, source.text), texts=True)
+    form = params.ParquetFormat(kind="parquet") if path.suffix == ".parquet" else source.format
+    columns = Columns(source.path_column, (), "source", "path_column", ExtraColumns(text=source.text_column))
+    table = readers.read(path, "new", form, columns, lambda _: Cell(NO_LABEL))
+    return Images(str(path), table.count, _of_table(table, path.parent, listed=False), texts=True)
 
 
 def read_file(path: Path, name: str, label: str | list[str] | None, most: int | None = None) -> RawImage:

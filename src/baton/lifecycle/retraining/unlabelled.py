@@ -5,8 +5,8 @@
 A table, or a folder of texts or tables, is read as params.preprocess specifies (`format`, `text_column`,
 `text_pair_column`), or as Parquet if it has that suffix; other columns, also one of labels, are optional. The
 text may be a list of tokens where words have tags.
-Images with texts come as Parquet, with the columns that params.preprocess names, or as a table of paths and
-texts like that of a source of kind `table`.
+Images with texts come as Parquet, with the columns that params.preprocess names, or like the source: a table
+of paths, relative to its own folder, and texts; or a folder of images and files with their texts.
 """
 
 import json
@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from baton import console, params
 from baton.contracts import text_pairs
@@ -33,6 +33,14 @@ from baton.tables.rows import plain
 from baton.tables.target_cells import TargetCells
 
 SHOWN = 3  # the number of files or rows that a message names
+
+
+class Pair(NamedTuple):
+    """A new image with its text, or what is wrong with the row."""
+
+    image: bytes | None
+    text: str | None
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -127,8 +135,8 @@ def read(
 ) -> Sample:
     """Read the rows of a file or folder; name and skip what cannot be read.
 
-    `bits` is the number of 16 bits that the champion's images used. A `source` of kind `table` says how a
-    table of paths to images with texts is read.
+    `bits` is the number of 16 bits that the champion's images used. `source` says how images with texts are
+    read that are no Parquet table of both.
 
     Raises:
         DataError: it does not exist, is of another kind than params.preprocess specifies, or holds nothing
@@ -146,8 +154,7 @@ def read(
         case params.AudioPreprocess():
             return _clips(path, settings)
         case params.ImageTextPreprocess():
-            table = source if isinstance(source, params.TableSource) and path.suffix != ".parquet" else None
-            return _images_with_texts(path, settings, bits, table)
+            return _images_with_texts(path, settings, bits, _pairs(path, settings, source))
 
 
 def _texts(path: Path, settings: params.TextPreprocess, cells: TargetCells) -> Sample:
@@ -237,27 +244,14 @@ def _decodable(
 
 
 def _images_with_texts(
-    path: Path, settings: params.ImageTextPreprocess, bits: int, table: params.TableSource | None
+    path: Path, settings: params.ImageTextPreprocess, bits: int, pairs: Callable[[], Iterator[Pair]]
 ) -> Sample:
-    names = (settings.image_column, settings.text_column)
-    if path.is_dir() or (
-        not table and (absent := [one for one in names if one not in image_tables.names(path)])
-    ):
-        expected = f"a Parquet table with columns {' and '.join(names)}, as params.preprocess says"
-        got = "a folder" if path.is_dir() else f"no column {absent[0]}"
-        raise DataError(
-            f"{path} has no images with texts", got=got, expected=expected, hint="write such a table"
-        )
-
-    def read_pairs() -> Iterator[tuple[Any, str | None, str | None]]:
-        return _files_with_texts(path, table) if table else _cells_with_texts(path, names)
-
     keys, captions, brightness, kept, problems = [], [], [], set[int](), []
-    for number, (image, text, problem) in enumerate(read_pairs(), start=1):
+    for number, one in enumerate(pairs(), start=1):
         try:
-            if problem or not isinstance(text, str) or not text.strip() or not isinstance(image, bytes):
-                raise DataError(problem or ("no text" if isinstance(image, bytes) else "no image"))
-            pixels = decoding.decode(image, settings.max_pixels, bits).pixels
+            if one.problem or not one.image or not (text := one.text or "").strip():
+                raise DataError(one.problem or ("no text" if one.image else "no image"))
+            pixels = decoding.decode(one.image, settings.max_pixels, bits).pixels
         except DataError as error:
             problems.append(f"row {number} ({error.args[0]})")
             continue
@@ -267,30 +261,59 @@ def _images_with_texts(
         kept.add(number)
     _tell(path, problems)
     if not keys:
-        got, hint = f"{len(problems)} rows", "check the columns of images and texts in params"
-        raise DataError(f"{path} holds no images with texts", got=got, expected="both in a row", hint=hint)
+        got = f"{len(problems)} rows" + (f", {problems[0]}" if problems else "")
+        raise DataError(
+            f"{path} holds no images with texts",
+            got=got,
+            expected="both in a row",
+            hint="check the images and the texts, and their columns in params",
+        )
 
     def again() -> Iterator[dict[str, Any]]:
-        rows = (row for number, row in enumerate(read_pairs(), start=1) if number in kept)
-        return ({"image": image, "text": text} for image, text, _ in rows)
+        rows = (one for number, one in enumerate(pairs(), start=1) if number in kept)
+        return ({"image": one.image, "text": one.text} for one in rows)
 
     return Sample("image_text", keys, None, brightness=brightness, captions=captions, again=again)
 
 
-def _cells_with_texts(path: Path, names: tuple[str, str]) -> Iterator[tuple[Any, str | None, None]]:
-    """Yield image and text of each row of a Parquet table."""
+def _pairs(
+    path: Path, settings: params.ImageTextPreprocess, source: params.Source | None
+) -> Callable[[], Iterator[Pair]]:
+    """Return what reads the rows, any number of times: those of a Parquet table of both, or of paths."""
+    names = (settings.image_column, settings.text_column)
+    own = image_tables.names(path) if path.suffix == ".parquet" else ()
+    if not (absent := [name for name in names if name not in own]):
+        return lambda: _cells(path, names)
+    form = f"a Parquet table with columns {' and '.join(names)}, as params.preprocess says"
+    if isinstance(source, params.TableSource) and source.text_column:
+        if path.is_file():
+            return lambda: _files(path, source)
+        form += f", or a table with columns {source.path_column} and {source.text_column}, as source says"
+    if isinstance(source, params.FolderSource) and source.text:
+        if path.is_dir():
+            return lambda: _files(path, source)
+        form += f", or a folder of images, each with its text in a {source.text.suffix} file, as source says"
+    raise DataError(
+        f"{path} has no images with texts",
+        got="a folder" if path.is_dir() else f"no column {absent[0]}",
+        expected=form,
+        hint="write such a table",
+    )
+
+
+def _cells(path: Path, names: tuple[str, str]) -> Iterator[Pair]:
     for batch in image_tables.read(path, names):
         for image, text in zip(*(batch[name] for name in names), strict=True):
-            yield image.get("bytes") if isinstance(image, dict) else image, plain(text), None
+            cell = image.get("bytes") if isinstance(image, dict) else image
+            yield Pair(cell if isinstance(cell, bytes) else None, plain(text))
 
 
-def _files_with_texts(
-    path: Path, table: params.TableSource
-) -> Iterator[tuple[bytes | None, str | None, str | None]]:
-    """Yield image, text and what is wrong, of each row of a table of paths."""
-    for row in image_folders.unlabelled(path, table).rows:
-        text = None if row.text is None else row.text.decode("utf-8", "replace")
-        yield row.image, text, row.problem
+def _files(path: Path, source: params.TableSource | params.FolderSource) -> Iterator[Pair]:
+    for row in image_folders.unlabelled(path, source).rows:
+        try:
+            yield Pair(row.image, (row.text or b"").decode(), row.problem)
+        except UnicodeDecodeError:
+            yield Pair(row.image, None, "its text is no UTF-8")
 
 
 def _tell(path: Path, problems: list[str]) -> None:
