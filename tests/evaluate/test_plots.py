@@ -71,6 +71,12 @@ def draw_all(folder: Path, classes: int, names: list[str] | None = None) -> list
     return sorted(folder.glob("*.png"))
 
 
+def test_of_classes_that_are_never_found_those_with_most_rows_come_first() -> None:
+    values = np.array([0.0, 0.5, 0.0, np.nan, 0.0])
+    upper = np.array([0.9, 0.6, 0.3, np.nan, 0.6])
+    assert class_plots.hardest(values, np.stack([np.zeros(5), upper])).tolist() == [2, 4, 0, 1, 3]
+
+
 @pytest.mark.parametrize(("classes", "names"), [(2, None), (5, ODD), (70, None)])
 def test_every_figure_is_a_picture_of_a_sensible_size(
     tmp_path: Path, classes: int, names: list[str] | None

@@ -133,6 +133,14 @@ def reliability(path: Path, models: dict[str, Calibration]) -> None:
         grid[1, 0].set_ylabel("rows")
 
 
+def hardest(values: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return classes by rising value, of equal ones first those whose interval (2, classes) is narrow.
+
+    Of many classes that a model never finds, those with most rows matter most.
+    """
+    return np.lexsort((np.nan_to_num(bounds[1] - bounds[0], nan=2), np.nan_to_num(values, nan=2)))
+
+
 def per_class_f1(
     path: Path,
     names: Sequence[str],
@@ -143,8 +151,7 @@ def per_class_f1(
 
     `models` maps a name to values (classes) and bounds (2, classes); NaN is not drawn.
     """
-    values = next(iter(models.values()))[0]
-    order = np.argsort(np.nan_to_num(values, nan=2), kind="stable")[:MOST_CLASSES]
+    order = hardest(*next(iter(models.values())))[:MOST_CLASSES]
     height, place = 0.8 / len(models), np.arange(len(order))
     bounds = [value for _, both in models.values() for value in both[0][order] if not np.isnan(value)]
     start = max(0.0, np.floor(min(bounds, default=0.0) * 10 - 0.5) / 10)
