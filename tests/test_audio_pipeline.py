@@ -139,11 +139,6 @@ def test_the_student_is_taught_and_the_gate_judges_it(project: Project) -> None:
 
 
 def test_a_training_run_that_is_killed_gives_the_same_bytes(project: Project) -> None:
-    project.edit(lambda raw: (longer(raw), many(raw)))
+    project.edit(lambda raw: longer(raw, 24))
     check_kills(project, "finetune", "teacher", kills=5, log_every=3)
     check_kills(project, "distill", "student", kills=5, log_every=3)
-
-
-def many(raw: dict[str, Any]) -> None:
-    for section in ("finetune", "distill"):
-        raw[section]["epochs"] = 24

@@ -20,7 +20,7 @@ from baton import storage
 from baton.contracts import predictions
 from tests import audio_files, test_audio_pipeline, test_image_text_pipeline, tiny, tiny_images_with_texts
 from tests.pipeline_checks import check_distillation, check_gate
-from tests.test_image_labels_pipeline import CSV
+from tests.test_image_labels_pipeline import table_source
 from tests.test_pairs_pipeline import of_pairs, write_pairs
 from tests.test_pipeline import ROOT, STAGES, Project, copy_code, small, write_docstrings
 
@@ -90,16 +90,7 @@ def pitches(folder: Path) -> None:
 
 def of_pitches(raw: Raw) -> None:
     test_audio_pipeline.small(raw)
-    raw["source"] = {
-        "kind": "table",
-        "content": "audio",
-        "files": {"train": "inbox/clips.csv"},
-        "format": CSV,
-        "folder": "inbox/clips",
-        "path_column": "path",
-        "label_column": "hertz",
-        "licence": "none",
-    }
+    raw["source"] = table_source("audio", "clips", "hertz")
     raw["task"] = {"kind": "numbers", "loss": "mse", "coverage": 0.8}
     raw["preprocess"]["checks"] |= dict.fromkeys(
         ("small_class", "similar_labels", "continuous_labels", "unseen_label"), "keep"

@@ -66,18 +66,23 @@ def write_images(folder: Path) -> None:
             writer.writerow([f"{number}.png", "|".join(name for name, has in named.items() if has)])
 
 
+def table_source(content: str, name: str, label: str) -> dict[str, Any]:
+    """Return the source of a table `inbox/NAME.csv` of paths below `inbox/NAME`."""
+    return {
+        "kind": "table",
+        "content": content,
+        "files": {"train": f"inbox/{name}.csv"},
+        "format": CSV,
+        "folder": f"inbox/{name}",
+        "path_column": "path",
+        "label_column": label,
+        "licence": "none",
+    }
+
+
 def small(raw: dict[str, Any]) -> None:
     small_image_run(raw)
-    raw["source"] = {
-        "kind": "table",
-        "content": "images",
-        "files": {"train": "inbox/images.csv"},
-        "format": CSV,
-        "folder": "inbox/images",
-        "path_column": "path",
-        "label_column": "labels",
-        "licence": "BSD-3-Clause",
-    }
+    raw["source"] = table_source("images", "images", "labels")
     raw["task"] = {"kind": "labels", "separator": "|"}
     raw["evaluate"] |= {"robustness": None, "gallery": None}
     raw["runtime"]["precision"] = "fp32"  # as served

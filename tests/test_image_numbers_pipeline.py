@@ -19,7 +19,7 @@ from baton import storage
 from baton.contracts import predictions
 from baton.images import decoding
 from tests.pipeline_checks import check_distillation, check_gate
-from tests.test_image_labels_pipeline import CSV
+from tests.test_image_labels_pipeline import table_source
 from tests.test_image_pipeline import ROOT, STAGES, Project, copy_code
 from tests.test_image_pipeline import small as small_image_run
 
@@ -57,16 +57,7 @@ def write_images(folder: Path) -> None:
 
 def small(raw: dict[str, Any]) -> None:
     small_image_run(raw)
-    raw["source"] = {
-        "kind": "table",
-        "content": "images",
-        "files": {"train": "inbox/images.csv"},
-        "format": CSV,
-        "folder": "inbox/images",
-        "path_column": "path",
-        "label_column": "ink",
-        "licence": "BSD-3-Clause",
-    }
+    raw["source"] = table_source("images", "images", "ink")
     raw["task"] = {"kind": "numbers", "loss": "mse", "coverage": 0.8}
     raw["evaluate"] |= {"robustness": None, "gallery": None}
     raw["runtime"]["precision"] = "fp32"  # as served

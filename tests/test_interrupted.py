@@ -29,10 +29,11 @@ def project(tmp_path_factory: pytest.TempPathFactory, tokenized: Path) -> Iterat
     shutil.rmtree(made.folder)
 
 
-def longer(raw: dict[str, Any]) -> None:
+def longer(raw: dict[str, Any], epochs: int = 30) -> None:
+    """Train for so many epochs, each step with a checkpoint."""
     for section in ("finetune", "distill"):
         raw[section] |= {
-            "epochs": 30,
+            "epochs": epochs,
             "min_steps": 0,
             "dropout": 0.1,
             "evaluations_per_epoch": 1,

@@ -19,7 +19,6 @@ from baton.lifecycle.retraining import drift, samples, unlabelled
 from tests.lifecycle import pictures
 
 CLASSES = params.ClassesTask(kind="classes")
-ROOT = Path(__file__).parents[2]
 LIMITS = params.DriftLimits(changed=10.0, labels=0.2, lengths=0.2, unknown=0.1)
 
 
@@ -122,10 +121,13 @@ def inputs(some: list[tuple[bytes, int, str]]) -> list[dict[str, Any]]:
 
 
 def test_a_table_of_paths_without_labels(
-    tmp_path: Path, shipped: list[tuple[bytes, int, str]], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    root: Path,
+    shipped: list[tuple[bytes, int, str]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """As the source of such a recipe is, in CSV or Parquet; rows that lack something are named."""
-    source = params.read(ROOT / "recipes/image-text-csv.yaml").source
+    source = params.read(root / "recipes/image-text-csv.yaml").source
     good = [(f"new/{place:02}.png", text) for place, (_, _, text) in enumerate(shipped)]
     bad = [("lost.png", "no such file"), ("new/00.png", ""), ("../new/00.png", "outside")]
     lines = [",".join(line) for line in [("path", "text"), *good, *bad]]
@@ -152,8 +154,10 @@ def test_a_table_of_paths_without_labels(
     assert "columns path and text, as source says" in str(caught.value)
 
 
-def test_a_folder_of_images_beside_their_texts(tmp_path: Path, shipped: list[tuple[bytes, int, str]]) -> None:
-    source = params.read(ROOT / "recipes/image-text-stamps.yaml").source
+def test_a_folder_of_images_beside_their_texts(
+    tmp_path: Path, root: Path, shipped: list[tuple[bytes, int, str]]
+) -> None:
+    source = params.read(root / "recipes/image-text-stamps.yaml").source
     assert isinstance(source, params.FolderSource) and source.text
     for place, (_, _, text) in enumerate(shipped):
         (tmp_path / f"new/{place:02}{source.text.suffix}").write_text(f"{source.text.mark}{text}\n")

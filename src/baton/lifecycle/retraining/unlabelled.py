@@ -5,8 +5,7 @@
 A table, or a folder of texts or tables, is read as params.preprocess specifies (`format`, `text_column`,
 `text_pair_column`), or as Parquet if it has that suffix; other columns, also one of labels, are optional. The
 text may be a list of tokens where words have tags.
-Images with texts come as Parquet, with the columns that params.preprocess names, or like the source: a table
-of paths, relative to its own folder, and texts; or a folder of images and files with their texts.
+For images with texts see `images_with_texts`.
 """
 
 import json
@@ -14,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from baton import console, params
 from baton.contracts import text_pairs
@@ -22,25 +21,16 @@ from baton.errors import DataError, ModelError, ParamsError, UndecodableError
 from baton.images import decoding
 from baton.images.bit_depth import BITS_16
 from baton.lifecycle import registry
-from baton.lifecycle.retraining import drift, predicted_drift, samples, sound_levels
+from baton.lifecycle.retraining import drift, images_with_texts, predicted_drift, samples, sound_levels
 from baton.lifecycle.retraining.samples import Sample
 from baton.sounds import audio_decoding
 from baton.sources import image_folders, local_files
-from baton.tables import checks, image_tables, target_cells
+from baton.tables import checks, target_cells
 from baton.tables import readers as raw_tables
 from baton.tables.columns import Columns
-from baton.tables.rows import plain
 from baton.tables.target_cells import TargetCells
 
 SHOWN = 3  # the number of files or rows that a message names
-
-
-class Pair(NamedTuple):
-    """A new image with its text, or what is wrong with the row."""
-
-    image: bytes | None
-    text: str | None
-    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +144,7 @@ def read(
         case params.AudioPreprocess():
             return _clips(path, settings)
         case params.ImageTextPreprocess():
-            return _images_with_texts(path, settings, bits, _pairs(path, settings, source))
+            return _images_with_texts(path, settings, bits, images_with_texts.reader(path, settings, source))
 
 
 def _texts(path: Path, settings: params.TextPreprocess, cells: TargetCells) -> Sample:
@@ -244,7 +234,7 @@ def _decodable(
 
 
 def _images_with_texts(
-    path: Path, settings: params.ImageTextPreprocess, bits: int, pairs: Callable[[], Iterator[Pair]]
+    path: Path, settings: params.ImageTextPreprocess, bits: int, pairs: images_with_texts.Reader
 ) -> Sample:
     keys, captions, brightness, kept, problems = [], [], [], set[int](), []
     for number, one in enumerate(pairs(), start=1):
@@ -274,46 +264,6 @@ def _images_with_texts(
         return ({"image": one.image, "text": one.text} for one in rows)
 
     return Sample("image_text", keys, None, brightness=brightness, captions=captions, again=again)
-
-
-def _pairs(
-    path: Path, settings: params.ImageTextPreprocess, source: params.Source | None
-) -> Callable[[], Iterator[Pair]]:
-    """Return what reads the rows, any number of times: those of a Parquet table of both, or of paths."""
-    names = (settings.image_column, settings.text_column)
-    own = image_tables.names(path) if path.suffix == ".parquet" else ()
-    if not (absent := [name for name in names if name not in own]):
-        return lambda: _cells(path, names)
-    form = f"a Parquet table with columns {' and '.join(names)}, as params.preprocess says"
-    if isinstance(source, params.TableSource) and source.text_column:
-        if path.is_file():
-            return lambda: _files(path, source)
-        form += f", or a table with columns {source.path_column} and {source.text_column}, as source says"
-    if isinstance(source, params.FolderSource) and source.text:
-        if path.is_dir():
-            return lambda: _files(path, source)
-        form += f", or a folder of images, each with its text in a {source.text.suffix} file, as source says"
-    raise DataError(
-        f"{path} has no images with texts",
-        got="a folder" if path.is_dir() else f"no column {absent[0]}",
-        expected=form,
-        hint="write such a table",
-    )
-
-
-def _cells(path: Path, names: tuple[str, str]) -> Iterator[Pair]:
-    for batch in image_tables.read(path, names):
-        for image, text in zip(*(batch[name] for name in names), strict=True):
-            cell = image.get("bytes") if isinstance(image, dict) else image
-            yield Pair(cell if isinstance(cell, bytes) else None, plain(text))
-
-
-def _files(path: Path, source: params.TableSource | params.FolderSource) -> Iterator[Pair]:
-    for row in image_folders.unlabelled(path, source).rows:
-        try:
-            yield Pair(row.image, (row.text or b"").decode(), row.problem)
-        except UnicodeDecodeError:
-            yield Pair(row.image, None, "its text is no UTF-8")
 
 
 def _tell(path: Path, problems: list[str]) -> None:
