@@ -550,8 +550,8 @@ def numbers_with(tmp_path: Path, edit: Callable[[dict[str, Any]], object]) -> Pa
             "distill.label_smoothing is 0.1, but task.kind is numbers: set it to 0.0",
         ),
         (
-            lambda raw: raw["finetune"].update(probe={"rows": 100, "folds": 3}),
-            "finetune.probe is set, but task.kind is numbers: set it to null",
+            lambda raw: raw["finetune"].update(strategy={"kind": "probe"}),
+            "finetune.strategy.kind is probe, but task.kind is numbers: set finetune.strategy.kind to",
         ),
         (
             lambda raw: raw["distill"].update(temperature=2.0),

@@ -3,14 +3,15 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from rich.markup import escape
+from torch import nn
 
 from baton import console, params, storage, tracking
 from baton.batches import array_splits, subset
@@ -30,7 +31,7 @@ from baton.runtime import distributed, memory, sharding
 from baton.runtime.resolve import MEASURED, Runtime
 from baton.tasks import task_figures
 from baton.tracking import Run
-from baton.train import compiling, loop, resume
+from baton.train import compiling, loop, resume, strategy
 from baton.train.state import Point, TrainPoint, ValidationPoint
 
 
@@ -178,6 +179,13 @@ class Companion(compiling.Companion, packing.Reader, Protocol):
     """A computation in the loss, alongside the model, that reads the model's batches: a live teacher."""
 
 
+class Reading(NamedTuple):
+    """A model, and all splits as it reads them: the head alone may read features that are kept on disk."""
+
+    model: nn.Module
+    splits: Mapping[str, Split]
+
+
 class Fitted(NamedTuple):
     """The result of a training run."""
 
@@ -188,13 +196,13 @@ class Fitted(NamedTuple):
 
 def fit(
     name: str,
-    model: model_folder.Classifier,
+    model: Any,
     loss_fn: Loss,
     settings: params.Training,
     job: Job,
     companions: Sequence[Companion] = (),
 ) -> Fitted:
-    """Train `model` in place under the name `name`.
+    """Train `model`, a classifier or its head alone, in place under the name `name`.
 
     `settings` are those of one seed; `companions` are other computations in the loss.
     """
@@ -212,7 +220,8 @@ def fit(
         model.checkpoint_activations()
 
     steps = settings.epochs * batches.steps_per_epoch
-    choice = compiling.settled(model, batches, loss_fn, runtime, steps, settings, companions)
+    with strategy.begun(model, settings, steps):
+        choice = compiling.settled(model, batches, loss_fn, runtime, steps, settings, companions)
     if runtime.compile == MEASURED:
         console.say(escape(f"{said}: compile: {str(choice.compile).lower()}: {choice.reason}"))
         run.metrics(_prefixed(prefix, choice.figures()), 0)
@@ -224,7 +233,7 @@ def fit(
         return scores(predict(model, validation, runtime, job.at_once(settings)), validation.targets)
 
     curve: list[dict[str, object]] = []
-    figures: Figures = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
+    figures = _sizes(model, settings)
     total = settings.epochs * len(data.splits["train"])
     memory.reset_peak()
     points, begun = (
@@ -262,10 +271,17 @@ def fit(
                     figures |= shown | {"best_step": point.step}
             run.metrics(_prefixed(prefix, shown), point.step, point.time)
     if point.time >= begun:  # otherwise an earlier attempt had finished it
-        run.metrics(
-            {f"{prefix}/peak_memory_bytes": memory.peak_memory(), f"{prefix}/packed": packs}, point.step
-        )
+        spent = {"seconds": (point.time - begun) / 1000, "peak_memory_bytes": float(memory.peak_memory())}
+        run.metrics(_prefixed(prefix, spent | {"packed": packs}), point.step)
     return Fitted(curve, figures, packs)
+
+
+def _sizes(model: nn.Module, settings: params.Training) -> Figures:
+    """Return the number of parameters, and of those that are trained at some time."""
+    frozen = strategy.untrained(model, strategy.groups(model, settings))
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    trained = sum(size for name, size in sizes.items() if name not in frozen)
+    return {"parameters": sum(sizes.values()), "trained_parameters": trained}
 
 
 def long_enough(settings: params.Training, steps_per_epoch: int) -> params.Training:
@@ -300,21 +316,26 @@ def write(
     batch_size: int,
     best: bool,
     packs: bool,
+    reading: Reading | None = None,
 ) -> Answered:
     """Write the model, with the other files of `source`, and its logits to models/ and data/predictions/.
 
     Both folders are called `name`. All ranks predict, one writes. What the task fits on val, such as
     a temperature, is saved with the model; the logits are as trained. On train only the teacher predicts, for
     `distill`. `packs`: documents are packed, as they were for validation. If the model's seed is not the
-    `best` so far, only its answers on test are computed. Return those.
+    `best` so far, only its answers on test are computed. Return those. `reading` predicts in place of the
+    model and its splits.
     """
     data, runtime = job.data, job.runtime
     read = {"test"} | ({"val"} if best or task_figures.decides(data.task) else set())
     read |= {"train"} if best and name == "teacher" else set()
-    wanted = {key: split for key, split in data.splits.items() if key in read}
+    reads = reading or Reading(model, data.splits)
+    wanted = {key: split for key, split in reads.splits.items() if key in read}
     splits = {key: split.packed() if packs else split for key, split in wanted.items()}
     with console.progress(f"predict {name}", sum(map(len, splits.values())), "samples") as advance:
-        logits = {key: predict(model, split, runtime, batch_size, advance) for key, split in splits.items()}
+        logits = {
+            key: predict(reads.model, split, runtime, batch_size, advance) for key, split in splits.items()
+        }
     state = sharding.gather(model) if best else None  # gathered from all ranks
     if not (runtime.is_main and read > {"test"}):
         return Answered(logits["test"], {})

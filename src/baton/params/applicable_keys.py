@@ -51,7 +51,6 @@ KEYS = (
     *_of_trainings("augmentation.masks", Row("audio"), None, "null"),
     *_of_trainings("augmentation.mixup", Row(PICTURES), 0.0),  # texts cannot be mixed as images are
     *_of_trainings("augmentation.cutmix", Row(PICTURES), 0.0),
-    Key("finetune.probe", Row(tasks=NAMES), (None,)),
     Key("finetune.head.pooling", Row(tasks=f"{ROWS} sequence"), ("mean", "cls")),  # words are not pooled
     Key("distill.temperature", Row(tasks=ALL_BUT_NUMBERS), (1.0,)),  # numbers have no probabilities
     # Both ask whether an answer is right.
