@@ -146,3 +146,18 @@ def test_lora_ends_as_a_plain_model(job: trainings.Job) -> None:
     assert all(parameter.requires_grad for parameter in made.model.parameters())
     scores = trainings.scores(logits(job, made), job.data.splits["val"].targets)
     assert scores["loss"] == pytest.approx(made.figures["val_loss"], abs=1e-5)
+
+
+def test_pairs_train_the_backbone_and_then_fit_a_probe(job: trainings.Job) -> None:
+    pairs = {"kind": "pairs", "steps": 30, "learning_rate": 3e-3}
+    made, plain = trained(job, pairs, "pairs", batch_size=12), trained(job, {"kind": "probe"}, "probe")
+    assert made.figures["steps"] == 30 and made.figures["trained_parameters"] == made.figures["parameters"]
+    assert [row["step"] for row in made.curve if "val_accuracy" in row] == [0]
+    state, before = made.model.state_dict(), plain.model.state_dict()
+    assert all(not torch.equal(state[name], before[name]) for name in state if "query.weight" in name)
+    contrast = [row["val_loss"] for row in made.curve if row["step"] == 30 and "val_loss" in row]
+    assert contrast and contrast[0] < 0.2  # of untrained features it is about 0.4
+    on_features = predict(made.reading.model, made.reading.splits["val"], job.runtime, 8)
+    assert np.abs(on_features - logits(job, made)).max() < 1e-3
+    again = trained(job, pairs, "again", batch_size=12).model.state_dict()
+    assert all(torch.equal(state[name], again[name]) for name in state)

@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 
 from baton import console, params
 from baton.batches import subset
+from baton.batches.feature_batches import FeatureSplit
 from baton.batches.sampler import Split
 from baton.contracts import row_attributes
 from baton.contracts.task_spec import Labels
-from baton.fitting import features, trainings
+from baton.fitting import features, pairs, trainings
 from baton.fitting.seed_choice import ARRAYS, Figures
 from baton.losses.loss import Loss
 from baton.models.classifier import HeadAlone
 from baton.models.model_folder import Classifier
 from baton.predict import predict
 from baton.runtime import distributed, sharding
-from baton.train import label_probe, probe, prototypes
+from baton.train import label_probe, probe, prototypes, resume
 
 INNER = 3  # folds that choose a probe's regularisation
 
@@ -57,6 +58,8 @@ def train(
             console.say(f"features are not kept on disk: {why}")
         case params.LoraStrategy():
             return _adapted(make(), settings.strategy, loss_fn, settings, job, name)
+        case params.PairsStrategy():
+            return _contrasted(make(), settings.strategy, settings, job, name)
         case _:
             pass
     model = make()
@@ -92,11 +95,30 @@ def _adapted(
     return Trained(model, made.curve, figures, made.packs, trainings.Reading(model, job.data.splits))
 
 
+def _contrasted(
+    model: Classifier,
+    strategy: params.PairsStrategy,
+    settings: params.Finetune,
+    job: trainings.Job,
+    name: str,
+) -> Trained:
+    """Train the backbone on pairs, then fit a probe to its features."""
+    made = pairs.fit(f"{name}_pairs", model, strategy, settings, job)
+    unkept = resume.StageCheckpoints(job.checkpoints.folder, job.checkpoints.seconds)  # the backbone changed
+    probed = fitted(model, settings, dataclasses.replace(job, checkpoints=unkept))
+    figures = probed.figures | {key: made.figures[key] for key in ("steps", "best_step")}
+    figures |= {"trained_parameters": figures["parameters"]}
+    return probed._replace(curve=[*made.curve, *probed.curve], figures=figures)
+
+
 def fitted(model: Classifier, settings: params.Finetune, job: trainings.Job) -> Trained:
     """Give `model` the head that `settings.strategy` computes; its curve is one validation."""
     reading = _on_features(model, settings, job)
-    split = job.data.splits["train"]
-    read = features.computed(model, "train", split, settings, job)
+    split, own = job.data.splits["train"], reading.splits["train"]
+    if isinstance(own, FeatureSplit):
+        read = np.asarray(own.features)
+    else:
+        read = features.of(model, split, settings, job, "features of train")
     made = _linear(read, split, settings, job)
     output = model.head.output
     with torch.no_grad():

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -32,6 +32,7 @@ from baton.runtime.resolve import MEASURED, Runtime
 from baton.tasks import task_figures
 from baton.tracking import Run
 from baton.train import compiling, loop, resume, strategy
+from baton.train.loader import Batches
 from baton.train.state import Point, TrainPoint, ValidationPoint
 
 
@@ -186,6 +187,14 @@ class Reading(NamedTuple):
     splits: Mapping[str, Split]
 
 
+class Course(NamedTuple):
+    """What a training run reads, and how it is validated, if not by the task's batches and figures."""
+
+    batches: Batches
+    validate: Callable[[], Figures]
+    samples: int  # of an epoch
+
+
 class Fitted(NamedTuple):
     """The result of a training run."""
 
@@ -201,20 +210,20 @@ def fit(
     settings: params.Training,
     job: Job,
     companions: Sequence[Companion] = (),
+    course: Callable[[bool], Course] | None = None,
 ) -> Fitted:
     """Train `model`, a classifier or its head alone, in place under the name `name`.
 
-    `settings` are those of one seed; `companions` are other computations in the loss.
+    `settings` are those of one seed; `companions` are other computations in the loss; `course` is called with
+    whether documents are packed.
     """
     data, runtime, run, seed = job.data, job.runtime, job.run, settings.seed
     saved = job.checkpoints.training(f"{name}-{seed}")
     prefix, said = (f"seed_{seed}/{name}", f"{name}, seed {seed}") if job.several else (name, name)
     packs, reason = packing.settled(runtime, model, settings.attention_dropout, companions)
     console.say(f"{said}: packing {str(packs).lower()}: {reason}")
-    batches, validation = (
-        job.batches(settings, model.smallest_part, packs),
-        data.splits["val"].packed() if packs else data.splits["val"],
-    )
+    own = course(packs) if course else _usual(model, settings, job, packs)
+    batches = own.batches
     settings = long_enough(settings, batches.steps_per_epoch)
     if runtime.gradient_checkpointing:
         model.checkpoint_activations()
@@ -227,21 +236,16 @@ def fit(
         run.metrics(_prefixed(prefix, choice.figures()), 0)
     runtime = dataclasses.replace(runtime, compile=choice.compile)
 
-    def validate() -> Figures:
-        if data.task.outputs == "text":
-            return sequence_validation.scores(model, validation, runtime, job.at_once(settings), job.arrays)
-        return scores(predict(model, validation, runtime, job.at_once(settings)), validation.targets)
-
     curve: list[dict[str, object]] = []
     figures = _sizes(model, settings)
-    total = settings.epochs * len(data.splits["train"])
+    total = settings.epochs * own.samples
     memory.reset_peak()
     points, begun = (
         loop.train(
             model,
             batches,
             loss_fn,
-            validate,
+            own.validate,
             settings,
             runtime,
             saved,
@@ -274,6 +278,19 @@ def fit(
         spent = {"seconds": (point.time - begun) / 1000, "peak_memory_bytes": float(memory.peak_memory())}
         run.metrics(_prefixed(prefix, spent | {"packed": packs}), point.step)
     return Fitted(curve, figures, packs)
+
+
+def _usual(model: Any, settings: params.Training, job: Job, packs: bool) -> Course:
+    """Return the batches of train, and the task's figures on val."""
+    val = job.data.splits["val"].packed() if packs else job.data.splits["val"]
+
+    def validate() -> Figures:
+        if job.data.task.outputs == "text":
+            return sequence_validation.scores(model, val, job.runtime, job.at_once(settings), job.arrays)
+        return scores(predict(model, val, job.runtime, job.at_once(settings)), val.targets)
+
+    batches = job.batches(settings, model.smallest_part, packs)
+    return Course(batches, validate, len(job.data.splits["train"]))
 
 
 def _sizes(model: nn.Module, settings: params.Training) -> Figures:

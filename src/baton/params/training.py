@@ -11,6 +11,8 @@ from baton.params.heads import Head
 from baton.params.strategy import FITTED, Strategy, strategies
 from baton.params.students import Student
 
+LEAST = 4  # samples of which pairs are made: two of each of two classes
+
 
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
