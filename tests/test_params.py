@@ -124,7 +124,11 @@ def test_a_source_may_have_rows_without_labels(recipe: str, names: Any, read: tu
         ("csv", 3, "source.unlabelled: input should be a valid string"),
         ("reuters-r8-minilm", "../a.tab", "source.unlabelled: must be a relative path without '..'"),
         ("imdb-bert", ["a.csv", "b.csv"], "source.unlabelled: several files can be joined"),
-        ("squad", "inbox/more.json", "source.unlabelled is [inbox/more.json], but task.kind is spans: set it to null"),
+        (
+            "squad",
+            "inbox/more.json",
+            "source.unlabelled is [inbox/more.json], but task.kind is spans: set it to null",
+        ),
         ("image-folder", "inbox/more", "source.unlabelled: unknown key"),
         ("20newsgroups-bert", "inbox/more", "source.unlabelled: unknown key"),
     ],
@@ -143,7 +147,9 @@ def test_images_have_no_rows_without_labels() -> None:
     raw = params.read_raw(ROOT / "recipes/image-folder.yaml") | {"source": files}
     params.checked(raw, params.PATH)
     raw["source"] |= {"unlabelled": "inbox/b.parquet"}
-    with pytest.raises(ParamsError, match=r"source.unlabelled is \[.*but preprocess.kind is images: set it to"):
+    with pytest.raises(
+        ParamsError, match=r"source.unlabelled is \[.*but preprocess.kind is images: set it to"
+    ):
         params.checked(raw, params.PATH)
 
 

