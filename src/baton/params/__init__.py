@@ -63,6 +63,7 @@ from baton.params.formats import (
     TokenXmlFormat,
 )
 from baton.params.heads import DecoderHead, Head, LinearHead, MlpHead
+from baton.params.knowledge import FileKnowledge, Knowledge, TeacherKnowledge, TfidfKnowledge
 from baton.params.lifecycle import (
     ClassFloor,
     DriftLimits,
@@ -194,6 +195,7 @@ __all__ = [
     "EncoderDecoderStudent",
     "Evaluate",
     "FeaturesBaseline",
+    "FileKnowledge",
     "Files",
     "FilesPreprocess",
     "Finetune",
@@ -222,6 +224,7 @@ __all__ = [
     "ImageTokenize",
     "JoinedBase",
     "JsonLinesFormat",
+    "Knowledge",
     "LabelsTask",
     "LayerRow",
     "LayersStudent",
@@ -280,10 +283,12 @@ __all__ = [
     "TableSource",
     "TailTruncation",
     "Task",
+    "TeacherKnowledge",
     "TextBeside",
     "TextPreprocess",
     "TextTokenize",
     "TfidfBaseline",
+    "TfidfKnowledge",
     "TimmBase",
     "TimmStudent",
     "TokenXmlFormat",

@@ -54,6 +54,8 @@ KEYS = (
     *_of_trainings("augmentation.cutmix", Row(PICTURES), 0.0),
     Key("finetune.head.pooling", Row(tasks=f"{ROWS} sequence"), ("mean", "cls")),  # words are not pooled
     Key("distill.temperature", Row(tasks=ALL_BUT_NUMBERS), (1.0,)),  # numbers have no probabilities
+    Key("distill.knowledge", Row("text", "classes"), (None,)),
+    Key("distill.confidence", Row("text", "classes"), (None,)),
     # Both ask whether an answer is right.
     Key("evaluate.robustness", Row(IMAGES, "classes"), (None,)),
     Key("evaluate.gallery", Row(PICTURES, "classes"), (None,)),

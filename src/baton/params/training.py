@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from baton.params.augmentation import Augmentation
 from baton.params.fields import Count, Section, Seed
 from baton.params.heads import Head
+from baton.params.knowledge import Knowledge
 from baton.params.strategy import FITTED, Strategy, strategies
 from baton.params.students import Student
 
@@ -115,6 +116,7 @@ class Finetune(Training):
 
     strategy: Strategy
     head: Head
+    keep: Literal["best", "all"] = "best"  # seeds whose answers on train are kept, for `distill.knowledge`
 
     @model_validator(mode="after")
     def _fitted(self) -> "Finetune":
@@ -137,12 +139,19 @@ class Distill(Training):
     share `alpha` of the rows their references (sequence-level distillation, Kim & Rush 2016,
     arXiv:1606.07947). With `live` it learns the teacher's probabilities of each reference token by the loss
     above (word-level).
+
+    With rows without labels (`preprocess.shots`, `source.unlabelled`) the student learns from them too, by
+    soft targets alone; those whose soft target is below `confidence` for every class are left out. Soft
+    targets are the teacher's, or the mean of several sources of `knowledge`. The control has the rows with
+    labels, and as many steps.
     """
 
     student: Student
     teacher: Literal["cached", "live"]
     temperature: Annotated[float, Field(gt=0)]
     alpha: Annotated[float, Field(ge=0, le=1)]
+    knowledge: Annotated[tuple[Knowledge, ...], Field(min_length=1)] | None = None  # null: the teacher's
+    confidence: Annotated[float, Field(gt=0, lt=1)] | None = None  # of classes
 
     @model_validator(mode="after")
     def _same_view(self) -> "Distill":
@@ -151,4 +160,16 @@ class Distill(Training):
                 "the teacher's cached logits are of images without augmentation: set teacher to live, "
                 "or augmentation to null"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _known_before(self) -> "Distill":
+        named = [key for key in ("knowledge", "confidence") if getattr(self, key) is not None]
+        if self.teacher == "live" and named:
+            raise ValueError(
+                f"{named[0]} needs soft targets that are known before training: set teacher to cached, "
+                f"or {named[0]} to null"
+            )
+        if (kinds := [own.kind for own in self.knowledge or ()]) and len(set(kinds)) < len(kinds):
+            raise ValueError(f"knowledge: each kind may appear once, not {', '.join(kinds)}")
         return self
