@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from baton import params, predict, tracking
-from baton.batches.text_batches import PackedBatch
+from baton.batches.text_batch import PackedBatch
 from baton.contracts import predictions
 from baton.contracts.task_spec import Sequence, TaskSpec
 from baton.distill import soft_targets

@@ -89,8 +89,9 @@ class Subject:
 
     @cached_property
     def splits(self) -> dict[str, sampler.Split]:
-        """The arrays; training batches are augmented as the teacher's were."""
-        return array_splits.open_splits(ARRAYS, self.finetune.augmentation)
+        """The arrays; training batches of images are augmented as the teacher's were."""
+        own = self.finetune.augmentation
+        return array_splits.open_splits(ARRAYS, own if isinstance(own, params.Augmentation) else None)
 
     @cached_property
     def test(self) -> dict[str, sampler.Split]:

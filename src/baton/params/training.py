@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from baton.params.augmentation import Augmentation
+from baton.params.augmentation import AnyAugmentation
 from baton.params.fields import Count, Section, Seed
 from baton.params.heads import Head
 from baton.params.students import Student
@@ -67,7 +67,7 @@ class Training(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     class_weights: Literal["none", "balanced"]
     ema: Ema | None
-    augmentation: Augmentation | None
+    augmentation: AnyAugmentation | None
     metric: str  # one of the task's `metrics`
     # Only of images with texts.
     frozen: Annotated[tuple[Literal["image", "text"], ...], AfterValidator(_once)] = ()
@@ -154,7 +154,7 @@ class Distill(Training):
     def _same_view(self) -> "Distill":
         if self.teacher == "cached" and self.augmentation is not None:
             raise ValueError(
-                "the teacher's cached logits are of images without augmentation: set teacher to live, "
+                "the teacher's cached logits are of samples without augmentation: set teacher to live, "
                 "or augmentation to null"
             )
         return self
