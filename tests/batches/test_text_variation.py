@@ -60,16 +60,12 @@ def windowed(counts: NDArray[np.int64], lengths: NDArray[np.int64]) -> TextArray
 def pairs(rows: int = ROWS, first: int = 6, second: int = 9) -> TextArrays:
     frame, tokens, types = PAIR, [], []
     for _ in range(rows):
-        read = frame.read([*range(10, 10 + first)], [*range(40, 40 + second)], text_head())
+        read = frame.read([*range(10, 10 + first)], [*range(40, 40 + second)], tiny.TEXT_INPUT.truncation)
         tokens += read.windows[0]
         types += read.types[0]
     offsets = np.arange(rows + 1) * (first + second + 3)
     made = np.array(tokens, np.int32), offsets, tiny.targets(np.arange(rows) % 3)
     return TextArrays(*made, types=np.array(types, np.int8))
-
-
-def text_head() -> Any:
-    return tiny.TEXT_INPUT.truncation
 
 
 def split(arrays: TextArrays, own: TextVariation | None, name: str = "train") -> TextSplit:
