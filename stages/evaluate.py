@@ -159,8 +159,8 @@ def recommended(subject: Subject, rows: dict[str, inputs.Rows], val: dict[str, A
             },
             None,
         )
-    wanted, few = subject.settings.baselines, subject.finetune.probe
-    assert few is not None, "finetune writes left-out predictions only if its params set a probe"
+    wanted, few = subject.settings.baselines, subject.finetune.strategy
+    assert isinstance(few, params.AutoStrategy), "finetune writes left-out predictions only with `auto`"
     train = rows["train"]
     logits = inputs.read_logits(path, train, task.spec.width)
     scores = {"teacher": recommend.held_out(task, train.targets, logits)}

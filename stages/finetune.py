@@ -15,7 +15,7 @@ from baton.arrays import tokenizer_training
 from baton.batches import array_splits
 from baton.contracts import predictions
 from baton.contracts.task_spec import Sequence
-from baton.fitting import seed_choice, small_data, trainings
+from baton.fitting import costs, seed_choice, small_data, trainings
 from baton.losses import loss, task_losses
 from baton.models import model_folder
 from baton.runtime import resolve, sharding
@@ -38,15 +38,26 @@ def main() -> None:
             model_folder.ModelInfo(data.task, settings.head, data.input),
             seed_choice.Trained("teacher", settings.metric, task_figures.of(data.task)),
         )
+        spent = costs.Costs()
         for seed in settings.seeds:
             own = settings.of(seed)
+            spent.start()
             made = small_data.train(partial(new, own, job), loss_fn, own, job)
+            spent.add()
             best = trained.add("teacher", seed, made.curve, made.figures)
             trained.answered(
                 "teacher",
                 seed,
                 trainings.write(
-                    "teacher", made.model, info, tokenizer(), job, job.at_once(settings), best, made.packs
+                    "teacher",
+                    made.model,
+                    info,
+                    tokenizer(),
+                    job,
+                    job.at_once(settings),
+                    best,
+                    made.packs,
+                    made.reading,
                 ),
             )
             if machine.is_main and best and made.left_out is not None:
@@ -58,6 +69,7 @@ def main() -> None:
                 )
         if machine.is_main:
             trained.write("finetune")
+            spent.write(trained.final()["teacher"])
             run.model("teacher", TEACHER, array_splits.examples(data.splits["val"], TEACHER, data.input))
             run.final({f"teacher/{key}": value for key, value in trained.final()["teacher"].items()})
 

@@ -190,7 +190,7 @@ def test_auto_sets_what_numbers_need_and_says_so(project: Path) -> None:
         "small_class: keep",
         "metric: mae",
         "metric: r2",
-        "probe: null",
+        "strategy: {kind: full}",
         "temperature: 1.0",
         "- {kind: mean}",
         RIDGE,
@@ -265,7 +265,7 @@ def test_auto_sets_what_answers_need(project: Path) -> None:
     assert "task: spans, since 30 of 60 cells of 'label' hold text and answer_start" in shown(result)
     active = params.read(project / "params.yaml")
     assert (active.finetune.metric, active.promotion.metric) == ("f1", "f1")
-    assert active.preprocess.group_column == "context" and active.finetune.probe is None
+    assert active.preprocess.group_column == "context" and active.finetune.strategy.kind == "full"
 
 
 def test_auto_is_refused_outside_of_recipes(project: Path) -> None:

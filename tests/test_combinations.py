@@ -24,6 +24,8 @@ UNIONS: dict[str, Any] = {
     "source.format": params.Format,
     "base": params.Base,
     "finetune.head": params.Head,
+    "finetune.strategy": params.Strategy,
+    "finetune.strategy.among": params.FixedStrategy,
     "distill.student": params.Student,
     "evaluate.baselines": params.Baseline,
 }

@@ -97,7 +97,7 @@ def of_pitches(raw: Raw) -> None:
     )
     raw["evaluate"] |= {"baselines": [{"kind": "mean"}, {"kind": "bands", "C": [0.1, 1]}], "gallery": None}
     raw["distill"]["temperature"] = 1.0
-    raw["finetune"]["probe"] = None
+    raw["finetune"]["strategy"] = {"kind": "full"}
     for section in ("finetune", "distill"):
         raw[section] |= {"metric": "mae", "label_smoothing": 0.0, "class_weights": "none", "epochs": 12}
     raw["promotion"]["metric"] = "mae"

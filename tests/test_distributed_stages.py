@@ -73,7 +73,7 @@ def exact(raw: dict[str, Any]) -> None:
     raw["finetune"] |= {
         "epochs": 2,
         "min_steps": 0,
-        "probe": None,
+        "strategy": {"kind": "full"},
         "batch_size": 14,
         "accumulation": 2,
         "log_every": 1,
@@ -115,6 +115,9 @@ def test_two_processes_give_the_curve_of_one(project: Project) -> None:
     )
 
 
+AUTO = {"kind": "auto", "rows": 1000, "folds": 2, "among": [{"kind": "probe"}, {"kind": "full"}]}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rate", [1e-9, 3e-3], ids=["probe", "either"])
 def test_two_processes_choose_between_probe_and_fine_tuning_as_one_does(
@@ -122,7 +125,7 @@ def test_two_processes_choose_between_probe_and_fine_tuning_as_one_does(
 ) -> None:
     """At the first rate fine-tuning learns nothing, and the probe is chosen."""
     before = params.read_raw(project.folder / "params.yaml")["finetune"]
-    project.edit(lambda raw: raw["finetune"].update(probe={"rows": 1000, "folds": 2}, learning_rate=rate))
+    project.edit(lambda raw: raw["finetune"].update(strategy=AUTO, learning_rate=rate))
     found = []
     for count in (1, 2):
         processes(project, count)
@@ -132,7 +135,7 @@ def test_two_processes_choose_between_probe_and_fine_tuning_as_one_does(
         found.append((storage.read_json(project.folder / "metrics/finetune.json")["teacher"], logits))
     project.edit(lambda raw: raw.update(finetune=before))
     (one, own), (two, others) = found
-    assert one["probe"] == two["probe"] and (rate > 1e-6 or one["probe"] == 1.0)
+    assert one["chosen_probe"] == two["chosen_probe"] and (rate > 1e-6 or one["chosen_probe"] == 1.0)
     assert two == pytest.approx(one, abs=1e-3)
     assert all(np.abs(own[name] - others[name]).max() < 1e-2 for name in own)
 

@@ -73,7 +73,7 @@ def small(raw: dict[str, Any]) -> None:
             "cutmix": 1.0,
             "erasing": 0.2,
         }
-    raw["finetune"]["probe"] = None
+    raw["finetune"]["strategy"] = {"kind": "full"}
     raw["distill"]["student"] = {"kind": "timm", "architecture": "resnet10t", "arguments": {}}
     raw["evaluate"]["baselines"] = [{"kind": "majority"}, {"kind": "pixels", "side": 8, "C": [1.0]}]
     raw["evaluate"]["bootstrap"]["resamples"] = 100

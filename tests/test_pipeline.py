@@ -169,7 +169,7 @@ def small(raw: dict[str, Any]) -> None:
             "evaluations_per_epoch": 1,
             "log_every": 2,
         }
-    raw["finetune"]["probe"] = None
+    raw["finetune"]["strategy"] = {"kind": "full"}
     raw["distill"]["student"]["layers"] = [0]
     raw["evaluate"]["bootstrap"]["resamples"] = 100
     raw["evaluate"]["speed"] = {

@@ -44,8 +44,8 @@ def problem(path: Path, raw: dict[str, Any], change: Callable[[dict[str, Any]], 
             "finetune.head.kind is linear, but task.kind is sequence: set finetune.head.kind to decoder",
         ),
         (
-            lambda raw: raw["finetune"].update(probe={"rows": 9, "folds": 2}),
-            "a linear probe makes a linear head",
+            lambda raw: raw["finetune"].update(strategy={"kind": "probe"}),
+            "strategy probe makes a linear head",
         ),
         (
             lambda raw: raw["distill"].update(student={"kind": "teacher_layers", "layers": [0]}),
@@ -102,7 +102,7 @@ def test_settings_of_other_tasks_are_refused(
     ("change", "message"),
     [
         (
-            lambda raw: raw["finetune"].update(head={"kind": "decoder"}, probe=None),
+            lambda raw: raw["finetune"].update(head={"kind": "decoder"}, strategy={"kind": "full"}),
             "finetune.head.kind is decoder, but task.kind is classes",
         ),
         (

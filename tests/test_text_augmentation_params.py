@@ -102,3 +102,15 @@ def test_what_is_wrong_is_named(recipe: str, own: dict[str, Any], line: str) -> 
 def test_a_cached_teacher_did_not_see_the_varied_texts() -> None:
     with pytest.raises(ParamsError, match="the teacher's cached logits are of samples without augmentation"):
         read("csv", "distill", "cached", **TEXTS)
+
+
+def test_mixed_samples_have_no_class_by_which_to_pair_them() -> None:
+    raw = copy.deepcopy(params.read_raw(RECIPES / "csv.yaml"))
+    raw["finetune"]["strategy"] = {"kind": "pairs", "steps": 10, "learning_rate": 1e-4}
+    raw["finetune"]["augmentation"] = TEXTS | {"mixup": 0.0}
+    assert params.checked(raw, params.PATH).finetune.augmentation
+    raw["finetune"]["augmentation"] = TEXTS
+    with pytest.raises(
+        ParamsError, match=r"finetune: strategy pairs asks whether two samples have one class"
+    ):
+        params.checked(raw, params.PATH)

@@ -43,8 +43,8 @@ def problems(folder: Path, recipe: str, edit: Callable[[dict[str, Any]], object]
             "small_class is train_only, but task.kind is tokens: set it to fail or keep or drop",
         ),
         (
-            lambda raw: raw["finetune"].update(probe={"rows": 9, "folds": 3}),
-            "finetune.probe is set, but task.kind is tokens: set it to null",
+            lambda raw: raw["finetune"].update(strategy={"kind": "probe"}),
+            "finetune.strategy.kind is probe, but task.kind is tokens: set finetune.strategy.kind to",
         ),
         (
             lambda raw: raw["finetune"]["head"].update(pooling="pooler"),

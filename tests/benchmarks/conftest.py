@@ -25,7 +25,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "batch_size": 4,
         "epochs": 1,
         "min_steps": 0,
-        "probe": None,
+        "strategy": {"kind": "full"},
         "evaluations_per_epoch": 1,
         "log_every": 2,
     }

@@ -16,7 +16,9 @@ def test_each_draw_is_a_valid_recipe_of_its_own(tmp_path: Path, name: str) -> No
     read = params.read(tmp_path / "params.yaml")
     assert read.finetune.seeds == read.distill.seeds == (3,)
     assert (
-        read.finetune.probe is not None and read.preprocess.limit.train == 100 and read.preprocess.seed == 3
+        read.finetune.strategy.kind == "auto"
+        and read.preprocess.limit.train == 100
+        and read.preprocess.seed == 3
     )
 
 

@@ -64,7 +64,7 @@ def stages(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Stage
     raw = params.read_raw(root / "recipes/csv.yaml") | {"tracking": {"kind": "off"}}
     for section in ("finetune", "distill"):
         raw[section] |= SMALL
-    raw["finetune"]["probe"] = None
+    raw["finetune"]["strategy"] = {"kind": "full"}
     raw["distill"]["student"]["layers"] = [0]
     raw["runtime"] |= {"threads": 1, "checkpoint_seconds": 1e-6}
     YAML(typ="safe", pure=True).dump(raw, Path("params.yaml"))

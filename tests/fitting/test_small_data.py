@@ -13,7 +13,7 @@ import torch
 from baton import params, tracking
 from baton.batches import subset
 from baton.contracts.targets import Targets
-from baton.fitting import small_data, trainings
+from baton.fitting import features, small_data, strategies, trainings
 from baton.losses import class_losses
 from baton.models import model_folder
 from baton.predict import predict
@@ -22,8 +22,10 @@ from baton.train import probe, resume
 from tests import tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
-SETTINGS = {"epochs": 1, "batch_size": 8, "head": HEAD, "probe": params.Probe(rows=100, folds=3)}
-Train = Callable[..., small_data.Trained]
+PROBE, FULL = {"kind": "probe"}, {"kind": "full"}
+AUTO = {"kind": "auto", "rows": 100, "folds": 3, "among": (PROBE, FULL)}
+SETTINGS = {"epochs": 1, "batch_size": 8, "head": HEAD, "strategy": AUTO}
+Train = Callable[..., strategies.Trained]
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def new(job: trainings.Job, own: params.Finetune) -> model_folder.Classifier:
     return model_folder.create(Path("data/base"), HEAD, 3, own, job.runtime.attention, job.data.input)
 
 
-def trained(job: trainings.Job, **changes: Any) -> small_data.Trained:
+def trained(job: trainings.Job, **changes: Any) -> strategies.Trained:
     own = settings(**changes)
     return small_data.train(partial(new, job, own), class_losses.cross_entropy(0.0, None), own, job)
 
@@ -61,9 +63,9 @@ def trained(job: trainings.Job, **changes: Any) -> small_data.Trained:
 def test_a_training_that_learns_nothing_loses_to_the_probe(train: Train, project: trainings.Job) -> None:
     made = train(learning_rate=1e-9)
     model, curve, figures = made.model, made.curve, made.figures
-    assert figures["probe"] == 1.0
+    assert figures["chosen_probe"] == 1.0
     assert figures["cross_validated_probe"] > 0.9
-    assert figures["cross_validated_finetune"] < 0.6
+    assert figures["cross_validated_full"] < 0.6
     assert [row["step"] for row in curve] == [0] and figures["steps"] == 0
     train_split, val = project.data.splits["train"], project.data.splits["val"]
     assert made.left_out is not None
@@ -81,18 +83,18 @@ def test_a_training_that_learns_more_wins(train: Train, monkeypatch: pytest.Monk
     monkeypatch.setattr(probe, "fit", lambda *arguments: nothing)
     made = train(learning_rate=3e-3, epochs=6)
     curve, figures = made.curve, made.figures
-    assert figures["probe"] == 0.0
-    assert figures["cross_validated_finetune"] > 0.9
+    assert figures["chosen_probe"] == 0.0
+    assert figures["cross_validated_full"] > 0.9
     assert figures["steps"] == 36 and len(curve) > 1
 
 
-@pytest.mark.parametrize("changes", [{"probe": None}, {"probe": params.Probe(rows=47, folds=3)}])
+@pytest.mark.parametrize("changes", [{"strategy": FULL}, {"strategy": AUTO | {"rows": 47}}])
 def test_many_rows_are_fine_tuned_and_get_the_bits_of_a_training_without_choice(
     train: Train, project: trainings.Job, changes: dict[str, Any]
 ) -> None:
     made = train(**changes)
     model = made.model
-    assert "probe" not in made.figures and made.left_out is None
+    assert "chosen_probe" not in made.figures and made.left_out is None
     plain = new(project, settings())
     trainings.fit("plain", plain, class_losses.cross_entropy(0.0, None), settings(), project)
     assert all(torch.equal(value, plain.state_dict()[name]) for name, value in model.state_dict().items())
@@ -101,11 +103,32 @@ def test_many_rows_are_fine_tuned_and_get_the_bits_of_a_training_without_choice(
 def test_the_choice_leaves_no_trace_in_what_is_trained_after_it(
     train: Train, project: trainings.Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(small_data, "METHODS", ("finetune",))
-    model = train().model
+    nothing = probe.Probe(np.zeros((3, 32), np.float32), np.zeros(3, np.float32), 1.0)
+    monkeypatch.setattr(probe, "fit", lambda *arguments: nothing)
+    full_first = AUTO | {"among": (FULL, PROBE)}
+    made = train(strategy=full_first, learning_rate=3e-3, epochs=6)
+    assert made.figures["chosen_full"] == 1.0
+    model = made.model
     plain = new(project, settings())
-    trainings.fit("plain", plain, class_losses.cross_entropy(0.0, None), settings(), project)
+    own = settings(learning_rate=3e-3, epochs=6)
+    trainings.fit("plain", plain, class_losses.cross_entropy(0.0, None), own, project)
     assert all(torch.equal(value, plain.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def known(train: np.ndarray) -> Callable[..., np.ndarray]:
+    """Return these features for train, and others for the other splits."""
+
+    def of(model: object, split: Any, *_: object) -> np.ndarray:
+        return train if len(split) == len(train) else np.zeros((len(split), train.shape[1]), np.float32)
+
+    return of
+
+
+def probed(job: trainings.Job) -> np.ndarray:
+    """Return the logits of rows of train, each by a probe that did not see it."""
+    own = settings(strategy=PROBE)
+    loss_fn = class_losses.cross_entropy(0.0, None)
+    return small_data._left_out(partial(new, job, own), loss_fn, own, job, 3)
 
 
 class Mislabelled(subset.Part):
@@ -125,14 +148,14 @@ def test_rows_are_scored_by_a_probe_that_did_not_see_them(
     own = dataclasses.replace(
         project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split})
     )
-    noise = np.random.default_rng(1).normal(size=(48, 40)).astype(np.float32)
-    monkeypatch.setattr(small_data, "_frozen", lambda *given: noise)
+    noise = np.random.default_rng(1).normal(size=(48, 32)).astype(np.float32)
+    monkeypatch.setattr(features, "of", known(noise))
     cuts = subset.folds
     if peeking:
         monkeypatch.setattr(
             subset, "folds", lambda *given: [(np.arange(48), scored) for _, scored in cuts(*given)]
         )
-    left_out = small_data._probed(partial(new, own, settings()), settings(), own)
+    left_out = probed(own)
     accuracy = (left_out.argmax(axis=1) == split.targets.all).mean()
     assert accuracy > 0.8 if peeking else accuracy < 0.5
 
@@ -155,19 +178,17 @@ def test_rows_of_one_unit_are_never_parted(
     own = dataclasses.replace(
         project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split})
     )
-    telling = np.random.default_rng(3).normal(size=(16, 40)).astype(np.float32)[groups]
-    monkeypatch.setattr(small_data, "_frozen", lambda *given: telling)
+    telling = np.random.default_rng(3).normal(size=(16, 32)).astype(np.float32)[groups]
+    monkeypatch.setattr(features, "of", known(telling))
     if grouped:
         np.save("data/arrays/train.units.npy", groups)
-    accuracy = (
-        small_data._probed(partial(new, own, settings()), settings(), own).argmax(axis=1) == by_group
-    ).mean()
+    accuracy = (probed(own).argmax(axis=1) == by_group).mean()
     assert accuracy < 0.6 if grouped else accuracy > 0.8
 
 
 def test_train_of_one_unit_is_fine_tuned_without_choice(train: Train, project: trainings.Job) -> None:
     np.save("data/arrays/train.units.npy", np.zeros(48, np.int64))
-    assert "probe" not in train().figures
+    assert "chosen_probe" not in train().figures
 
 
 @pytest.mark.parametrize("labels", [[0] * 47 + [2], [0, 1]])
@@ -179,7 +200,7 @@ def test_a_fold_may_hold_one_class_or_none(project: trainings.Job, labels: list[
     own = dataclasses.replace(
         project, data=dataclasses.replace(project.data, splits={**project.data.splits, "train": split})
     )
-    left_out = small_data._probed(partial(new, own, settings()), settings(), own)
+    left_out = probed(own)
     assert np.isfinite(left_out).all() and left_out.shape == (len(labels), 3)
 
 

@@ -39,7 +39,12 @@ def fitted(text: str, task: Mapping[str, Any]) -> tuple[str, list[str]]:
     )
     content = yaml.load(text)
     _set(content, "task", _flow(task))
-    changes = [*_metrics(content, str(task["kind"])), *_keys(content), *_baselines(content)]
+    changes = [
+        *_metrics(content, str(task["kind"])),
+        *_keys(content),
+        *_strategy(content),
+        *_baselines(content),
+    ]
     made = io.StringIO()
     yaml.dump(content, made)
     return made.getvalue(), changes
@@ -75,6 +80,14 @@ def _keys(content: Any) -> list[str]:
         for path, value in list(places(content, key.path))
         if (tuple(value) if isinstance(value, list) else value) not in key.otherwise
     ]
+
+
+def _strategy(content: Any) -> list[str]:
+    """Train all weights if the kind of task does not have the recipe's strategy."""
+    given = {INPUT: content["preprocess"]["kind"], TASK: content["task"]["kind"]}
+    if not wrong(TABLE["finetune.strategy"][content["finetune"]["strategy"]["kind"]], given):
+        return []
+    return [_change(content, "finetune.strategy", _flow({"kind": "full"}))]
 
 
 def _baselines(content: Any) -> list[str]:

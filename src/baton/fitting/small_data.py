@@ -1,194 +1,85 @@
-"""Few rows: cross-validation chooses fine-tuning or a linear probe on the base model's frozen features.
+"""Few rows: cross-validation on train chooses the strategy by which the teacher is trained.
 
-Inputs: train and val, the settings of `finetune` for one seed -> the trained teacher, its curve and figures,
-as `trainings.fit` returns them.
+Inputs and output are those of `strategies.train`.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from baton import console, params, tracking
 from baton.batches import subset
 from baton.batches.sampler import Split
 from baton.contracts import row_attributes
-from baton.contracts.task_spec import Labels
-from baton.fitting import trainings
-from baton.fitting.seed_choice import ARRAYS, Figures
+from baton.fitting import strategies, trainings
+from baton.fitting.seed_choice import ARRAYS
+from baton.fitting.strategies import Logits, Make, Trained
 from baton.losses.loss import Loss
-from baton.models.model_folder import Classifier
 from baton.predict import predict
-from baton.runtime import distributed, sharding
+from baton.runtime import distributed
 from baton.tasks import figure_scale, task_figures
-from baton.train import label_probe, probe
 from baton.train.state import merit
 
-METHODS = ("probe", "finetune")  # the first wins a tie: it is cheaper, and varies less
-INNER = 3  # folds that choose the probe's regularisation
-
-Make = Callable[[], Classifier]  # a new classifier on the base model, with the same initial weights each time
-Logits = NDArray[np.float32]
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """The teacher of one seed, the results of `trainings.fit`, and the logits of left-out rows."""
-
-    model: Classifier
-    curve: list[dict[str, object]]
-    figures: Figures
-    packs: bool
-    # The chosen method's logits of train (rows, width), each from a model that did not see the row.
-    left_out: Logits | None = None
+REST = "rest"  # the split of the rows that a fold leaves out
 
 
 def train(make: Make, loss_fn: Loss, settings: params.Finetune, job: trainings.Job) -> Trained:
-    """Train the teacher of one seed: fine-tuned, or a probe if rows are few and cross-validation prefers it.
+    """Train the teacher of one seed; with few rows, `auto` first chooses among its strategies.
 
-    If rows are few, its figures also hold `cross_validated_METHOD`, the main figure of each method on
-    left-out rows, and `probe`, 1 if the probe was chosen.
+    The figures then also hold `cross_validated_KIND`, the main figure of each strategy on left-out rows, and
+    `chosen_KIND`, 1 for the one that was chosen.
     """
-    split, task = job.data.splits["train"], task_figures.of(job.data.task)
-    if (
-        settings.probe is None
-        or not task.probes
-        or len(split) > settings.probe.rows
-        or len(np.unique(row_attributes.units(ARRAYS, len(split)))) == 1
-    ):
-        model = make()
-        return Trained(model, *trainings.fit("teacher", model, loss_fn, settings, job))
+    asked, split = settings.strategy, job.data.splits["train"]
+    if not isinstance(asked, params.AutoStrategy):
+        return strategies.train(make, loss_fn, settings, job)
+    own = {one.kind: settings.model_copy(update={"strategy": one}) for one in asked.among}
+    units = np.unique(row_attributes.units(ARRAYS, len(split)))
+    last = asked.among[-1].kind
+    if len(split) > asked.rows or len(units) == 1:
+        console.say(f"strategy: {last}, since train has {_why(len(split), asked.rows)}")
+        return strategies.train(make, loss_fn, own[last], job)
     console.say(
-        f"{len(split):,} rows of train: {settings.probe.folds}-fold cross-validation chooses between "
-        "fine-tuning and a linear probe"
+        f"{len(split):,} rows of train: {asked.folds}-fold cross-validation chooses the strategy: "
+        f"{' or '.join(own)}"
     )
-    logits = {"probe": _probed(make, settings, job), "finetune": _finetuned(make, loss_fn, settings, job)}
-    found = {name: trainings.scores(own, split.targets) for name, own in logits.items()}
-    # All ranks must choose the same method.
+    logits = {kind: _left_out(make, loss_fn, each, job, asked.folds) for kind, each in own.items()}
+    task = task_figures.of(job.data.task)
+    found = {kind: trainings.scores(each, split.targets) for kind, each in logits.items()}
+    # All ranks must choose the same strategy; of equals the first.
     best = distributed.share(
-        max(METHODS, key=lambda name: merit(found[name], settings.metric, task.directions))
+        max(found, key=lambda kind: merit(found[kind], settings.metric, task.directions))
     )
     main = figure_scale.of(task)
-    shown = ", ".join(f"{name} {main.value(own[main.name])}" for name, own in found.items())
-    console.say(
-        f"cross-validated {task.main}: {shown}; "
-        f"the teacher is {'a linear probe' if best == 'probe' else 'fine-tuned'}"
-    )
-    model = make()
-    made = (
-        _fit(model, settings, job)
-        if best == "probe"
-        else trainings.fit("teacher", model, loss_fn, settings, job)
-    )
-    figures = (
-        made.figures
-        | {f"cross_validated_{name}": figures[task.main] for name, figures in found.items()}
-        | {"probe": float(best == "probe")}
-    )
-    return Trained(model, made.curve, figures, made.packs, logits[best])
+    shown = ", ".join(f"{kind} {main.value(figures[main.name])}" for kind, figures in found.items())
+    console.say(f"cross-validated {task.main}: {shown}; the strategy is {best}")
+    made = strategies.train(make, loss_fn, own[best], job)
+    chosen = {f"cross_validated_{kind}": figures[task.main] for kind, figures in found.items()}
+    chosen |= {f"chosen_{kind}": float(kind == best) for kind in found}
+    return made._replace(figures=made.figures | chosen, left_out=logits[best])
 
 
-def _probed(make: Make, settings: params.Finetune, job: trainings.Job) -> Logits:
-    """Return a probe's logits of the rows that each fold leaves out, (rows, width)."""
-    split = job.data.splits["train"]
-    features, labels = _frozen(make(), split, settings, job), split.targets.all
-    logits = np.zeros((len(labels), job.data.task.width), np.float32)
-    for fitted, scored in _folds(split, settings):
-        made = _probe(features, labels, fitted, settings, job)
-        logits[scored] = made.logits(features[scored])
-    return logits
+def _why(rows: int, most: int) -> str:
+    return f"{rows:,} rows, more than {most:,}" if rows > most else "one unit, which cannot be divided"
 
 
-def _finetuned(make: Make, loss_fn: Loss, settings: params.Finetune, job: trainings.Job) -> Logits:
-    """Return the same for fine-tuning; each fold picks its checkpoint on val, as the final run does."""
+def _left_out(make: Make, loss_fn: Loss, settings: params.Finetune, job: trainings.Job, folds: int) -> Logits:
+    """Return the logits of all rows of train, (rows, width), each by a model of a fold that left it out.
+
+    Each fold picks its checkpoint on val, as the final run does.
+    """
     split = job.data.splits["train"]
     logits = np.zeros((len(split), job.data.task.width), np.float32)
-    for number, (fitted, scored) in enumerate(_folds(split, settings), 1):
-        own = dataclasses.replace(job.data, splits=job.data.splits | {"train": subset.Part(split, fitted)})
-        model = make()
-        made = trainings.fit(
-            f"fold_{number}", model, loss_fn, settings, dataclasses.replace(job, data=own, run=tracking.Run())
-        )
-        rest = subset.Part(split, scored)
-        logits[scored] = _predicted(model, rest.packed() if made.packs else rest, settings, job)
+    units = row_attributes.units(ARRAYS, len(split))
+    for number, (fitted, scored) in enumerate(
+        subset.folds(split.targets.all, units, folds, settings.seed), 1
+    ):
+        parts: dict[str, Split] = {"train": subset.Part(split, fitted), REST: subset.Part(split, scored)}
+        data = dataclasses.replace(job.data, splits=job.data.splits | parts)
+        own = dataclasses.replace(job, data=data, run=tracking.Run())
+        made = strategies.train(make, loss_fn, settings, own, f"{settings.strategy.kind}_fold_{number}")
+        rest = made.reading.splits[REST]
+        rest = rest.packed() if made.packs else rest
+        found = predict(made.reading.model.eval(), rest, job.runtime, job.at_once(settings))
+        assert isinstance(found, np.ndarray), "tasks that are cross-validated have one output per row"
+        logits[scored] = found
     return logits
-
-
-def _fit(model: Classifier, settings: params.Finetune, job: trainings.Job) -> trainings.Fitted:
-    """Give `model` the head of a probe on all of train; its curve is one validation."""
-    split, val = job.data.splits["train"], job.data.splits["val"]
-    made = _probe(
-        _frozen(model, split, settings, job), split.targets.all, np.arange(len(split)), settings, job
-    )
-    output = model.head.output
-    with torch.no_grad():
-        sharding.fill(output.weight, torch.from_numpy(made.weight))
-        sharding.fill(output.bias, torch.from_numpy(made.bias))
-    shown = {
-        f"val_{key}": value
-        for key, value in trainings.scores(_predicted(model, val, settings, job), val.targets).items()
-    }
-    figures = {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "steps": 0,
-        **shown,
-        "best_step": 0,
-    }
-    curve: list[dict[str, object]] = [
-        {"model": "teacher", "seed": settings.seed, "step": 0, "epoch": 0.0, **shown}
-    ]
-    return trainings.Fitted(curve, figures, packs=False)
-
-
-def _frozen(
-    model: Classifier, split: Split, settings: params.Finetune, job: trainings.Job
-) -> NDArray[np.float32]:
-    """Return the inputs of an untrained `model`'s head, (samples, width); leave the model in eval mode."""
-    head = model.head
-    model.head = torch.nn.Identity()  # type: ignore[assignment]
-    try:
-        return _predicted(model.eval(), split, settings, job)
-    finally:
-        model.head = head
-
-
-def _predicted(
-    model: Classifier, split: Split, settings: params.Finetune, job: trainings.Job
-) -> NDArray[np.float32]:
-    found = predict(model, split, job.runtime, job.at_once(settings))
-    assert isinstance(found, np.ndarray), "tasks with a probe have one output per row"
-    return found
-
-
-def _probe(
-    features: NDArray[np.float32],
-    labels: NDArray[Any],
-    rows: NDArray[np.int64],
-    settings: params.Finetune,
-    job: trainings.Job,
-) -> probe.Probe:
-    """Fit a probe on some `rows` of train."""
-    weight, units = (
-        row_attributes.weights(ARRAYS, "train", len(labels)),
-        row_attributes.units(ARRAYS, len(labels)),
-    )
-    inner = subset.folds(labels[rows], units[rows], INNER, settings.seed)
-    own = None if weight is None else weight[rows]
-    balanced = settings.class_weights == "balanced"
-    task, some = job.data.task, (features[rows], labels[rows])
-    if isinstance(task, Labels):
-        return distributed.once(lambda: label_probe.fit(*some, balanced, inner, own))
-    return distributed.once(lambda: probe.fit(*some, task.width, balanced, inner, own))
-
-
-def _folds(split: Split, settings: params.Finetune) -> list[subset.Fold]:
-    assert settings.probe is not None, "called for few rows"
-    return subset.folds(
-        split.targets.all,
-        row_attributes.units(ARRAYS, len(split)),
-        settings.probe.folds,
-        settings.seed,
-    )

@@ -3,14 +3,15 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from rich.markup import escape
+from torch import nn
 
 from baton import console, params, storage, tracking
 from baton.batches import array_splits, subset
@@ -30,7 +31,8 @@ from baton.runtime import distributed, memory, sharding
 from baton.runtime.resolve import MEASURED, Runtime
 from baton.tasks import task_figures
 from baton.tracking import Run
-from baton.train import compiling, loop, resume
+from baton.train import compiling, loop, resume, strategy
+from baton.train.loader import Batches
 from baton.train.state import Point, TrainPoint, ValidationPoint
 
 
@@ -180,6 +182,21 @@ class Companion(compiling.Companion, packing.Reader, Protocol):
     """A computation in the loss, alongside the model, that reads the model's batches: a live teacher."""
 
 
+class Reading(NamedTuple):
+    """A model, and all splits as it reads them: the head alone may read features that are kept on disk."""
+
+    model: nn.Module
+    splits: Mapping[str, Split]
+
+
+class Course(NamedTuple):
+    """What a training run reads, and how it is validated, if not by the task's batches and figures."""
+
+    batches: Batches
+    validate: Callable[[], Figures]
+    samples: int  # of an epoch
+
+
 class Fitted(NamedTuple):
     """The result of a training run."""
 
@@ -190,15 +207,17 @@ class Fitted(NamedTuple):
 
 def fit(
     name: str,
-    model: model_folder.Classifier,
+    model: Any,
     loss_fn: Loss,
     settings: params.Training,
     job: Job,
     companions: Sequence[Companion] = (),
+    course: Callable[[bool], Course] | None = None,
 ) -> Fitted:
-    """Train `model` in place under the name `name`.
+    """Train `model`, a classifier or its head alone, in place under the name `name`.
 
-    `settings` are those of one seed; `companions` are other computations in the loss.
+    `settings` are those of one seed; `companions` are other computations in the loss; `course` is called with
+    whether documents are packed.
     """
     data, runtime, run, seed = job.data, job.runtime, job.run, settings.seed
     saved = job.checkpoints.training(f"{name}-{seed}")
@@ -207,36 +226,30 @@ def fit(
     mixes = isinstance(varied, params.TextAugmentation) and varied.mixup > 0
     packs, reason = packing.settled(runtime, model, settings.attention_dropout, companions, mixes)
     console.say(f"{said}: packing {str(packs).lower()}: {reason}")
-    batches, validation = (
-        job.batches(settings, model.smallest_part, packs),
-        data.splits["val"].packed() if packs else data.splits["val"],
-    )
+    own = course(packs) if course else _usual(model, settings, job, packs)
+    batches = own.batches
     settings = long_enough(settings, batches.steps_per_epoch)
     if runtime.gradient_checkpointing:
         model.checkpoint_activations()
 
     steps = settings.epochs * batches.steps_per_epoch
-    choice = compiling.settled(model, batches, loss_fn, runtime, steps, settings, companions)
+    with strategy.begun(model, settings, steps):
+        choice = compiling.settled(model, batches, loss_fn, runtime, steps, settings, companions)
     if runtime.compile == MEASURED:
         console.say(escape(f"{said}: compile: {str(choice.compile).lower()}: {choice.reason}"))
         run.metrics(_prefixed(prefix, choice.figures()), 0)
     runtime = dataclasses.replace(runtime, compile=choice.compile)
 
-    def validate() -> Figures:
-        if data.task.outputs == "text":
-            return sequence_validation.scores(model, validation, runtime, job.at_once(settings), job.arrays)
-        return scores(predict(model, validation, runtime, job.at_once(settings)), validation.targets)
-
     curve: list[dict[str, object]] = []
-    figures: Figures = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
-    total = settings.epochs * len(data.splits["train"])
+    figures = _sizes(model, settings)
+    total = settings.epochs * own.samples
     memory.reset_peak()
     points, begun = (
         loop.train(
             model,
             batches,
             loss_fn,
-            validate,
+            own.validate,
             settings,
             runtime,
             saved,
@@ -266,10 +279,30 @@ def fit(
                     figures |= shown | {"best_step": point.step}
             run.metrics(_prefixed(prefix, shown), point.step, point.time)
     if point.time >= begun:  # otherwise an earlier attempt had finished it
-        run.metrics(
-            {f"{prefix}/peak_memory_bytes": memory.peak_memory(), f"{prefix}/packed": packs}, point.step
-        )
+        spent = {"seconds": (point.time - begun) / 1000, "peak_memory_bytes": float(memory.peak_memory())}
+        run.metrics(_prefixed(prefix, spent | {"packed": packs}), point.step)
     return Fitted(curve, figures, packs)
+
+
+def _usual(model: Any, settings: params.Training, job: Job, packs: bool) -> Course:
+    """Return the batches of train, and the task's figures on val."""
+    val = job.data.splits["val"].packed() if packs else job.data.splits["val"]
+
+    def validate() -> Figures:
+        if job.data.task.outputs == "text":
+            return sequence_validation.scores(model, val, job.runtime, job.at_once(settings), job.arrays)
+        return scores(predict(model, val, job.runtime, job.at_once(settings)), val.targets)
+
+    batches = job.batches(settings, model.smallest_part, packs)
+    return Course(batches, validate, len(job.data.splits["train"]))
+
+
+def _sizes(model: nn.Module, settings: params.Training) -> Figures:
+    """Return the number of parameters, and of those that are trained at some time."""
+    frozen = strategy.untrained(model, strategy.groups(model, settings))
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    trained = sum(size for name, size in sizes.items() if name not in frozen)
+    return {"parameters": sum(sizes.values()), "trained_parameters": trained}
 
 
 def long_enough(settings: params.Training, steps_per_epoch: int) -> params.Training:
@@ -304,21 +337,26 @@ def write(
     batch_size: int,
     best: bool,
     packs: bool,
+    reading: Reading | None = None,
 ) -> Answered:
     """Write the model, with the other files of `source`, and its logits to models/ and data/predictions/.
 
     Both folders are called `name`. All ranks predict, one writes. What the task fits on val, such as
     a temperature, is saved with the model; the logits are as trained. On train only the teacher predicts, for
     `distill`. `packs`: documents are packed, as they were for validation. If the model's seed is not the
-    `best` so far, only its answers on test are computed. Return those.
+    `best` so far, only its answers on test are computed. Return those. `reading` predicts in place of the
+    model and its splits.
     """
     data, runtime = job.data, job.runtime
     read = {"test"} | ({"val"} if best or task_figures.decides(data.task) else set())
     read |= {"train"} if best and name == "teacher" else set()
-    wanted = {key: split for key, split in data.splits.items() if key in read}
+    reads = reading or Reading(model, data.splits)
+    wanted = {key: split for key, split in reads.splits.items() if key in read}
     splits = {key: split.packed() if packs else split for key, split in wanted.items()}
     with console.progress(f"predict {name}", sum(map(len, splits.values())), "samples") as advance:
-        logits = {key: predict(model, split, runtime, batch_size, advance) for key, split in splits.items()}
+        logits = {
+            key: predict(reads.model, split, runtime, batch_size, advance) for key, split in splits.items()
+        }
     state = sharding.gather(model) if best else None  # gathered from all ranks
     if not (runtime.is_main and read > {"test"}):
         return Answered(logits["test"], {})

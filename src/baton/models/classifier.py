@@ -138,6 +138,33 @@ class Classifier(nn.Module, abc.ABC):
         return [group for group in groups if group]
 
 
+class HeadAlone(nn.Module):
+    """The head of a classifier whose backbone is frozen; it reads features that were computed once."""
+
+    def __init__(self, head: Head) -> None:
+        """`head` stays that of its classifier: training this module trains it."""
+        super().__init__()
+        self.head = head
+
+    smallest_part = 1
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Map (outputs, width) to (outputs, logits)."""
+        logits: torch.Tensor = self.head(features)
+        return logits
+
+    def unpackable(self) -> str | None:
+        """See `Classifier`."""
+        return "features are not packed"
+
+    def checkpoint_activations(self) -> None:
+        """Do nothing: there are no layers below the head."""
+
+    def layer_groups(self) -> list[list[str]]:
+        """Return the names of the head's parameters, in one group."""
+        return [[name for name, _ in self.named_parameters()]]
+
+
 def weight_mismatch(error: Exception) -> str:
     """Return torch's message about the first weight that `load_state_dict` could not load."""
     found = re.search(

@@ -53,6 +53,17 @@ FORMATS = {
     "squad": Row("text", "spans", f"{ONE_FILE} {SEVERAL}"),
 }
 ENCODERS = {name: Row(f"text {PICTURES}") for name in ("wheel", "joined", "hub", "local")}
+STRATEGIES = {
+    "full": Row(),
+    "head": Row(tasks=ENCODED),
+    "top": Row(),
+    "gradual": Row(),
+    "lora": Row(),
+    "rows": Row(),
+    "probe": Row(tasks=NAMES),
+    "prototypes": Row(tasks="classes"),
+    "pairs": Row("text", "classes"),
+}
 # Section -> kind -> the kinds with which it goes. Order matters: what is refused limits nothing after it.
 TABLE: Mapping[str, Mapping[str, Row]] = {
     "task": {
@@ -97,6 +108,8 @@ TABLE: Mapping[str, Mapping[str, Row]] = {
         "mlp": Row(tasks=ENCODED),
         "decoder": Row(tasks="sequence"),
     },
+    "finetune.strategy": STRATEGIES | {"auto": Row(tasks=NAMES)},
+    "finetune.strategy.among": STRATEGIES,
     "distill.student": {
         "teacher_layers": Row(f"text {PICTURES}", ENCODED),
         "timm": Row(PICTURES, ROWS),

@@ -8,7 +8,10 @@ from pydantic import AfterValidator, Field, model_validator
 from baton.params.augmentation import AnyAugmentation
 from baton.params.fields import Count, Section, Seed
 from baton.params.heads import Head
+from baton.params.strategy import FITTED, Strategy, strategies
 from baton.params.students import Student
+
+LEAST = 4  # samples of which pairs are made: two of each of two classes
 
 
 def _once(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -107,28 +110,30 @@ class Training(Section):
         return self
 
 
-class Probe(Section):
-    """With at most `rows` train rows, choose between fine-tuning and a linear probe.
-
-    The choice is made by `folds`-fold cross-validation on train.
-    """
-
-    rows: Count
-    folds: Annotated[int, Field(ge=2)]
-
-
 class Finetune(Training):
-    """The teacher. `probe: null` always fine-tunes."""
+    """The teacher. `strategy` says which weights are trained, or how a head on frozen features is made."""
 
-    probe: Probe | None
+    strategy: Strategy
     head: Head
 
     @model_validator(mode="after")
-    def _probed(self) -> "Finetune":
-        if self.probe and self.head.kind != "linear":
+    def _fitted(self) -> "Finetune":
+        fitted = [own.kind for own in strategies(self.strategy) if own.kind in FITTED]
+        if fitted and self.head.kind != "linear":
             raise ValueError(
-                "a linear probe makes a linear head: set probe to null or head.kind to linear "
-                f"(it is {self.head.kind})"
+                f"strategy {fitted[0]} makes a linear head: set head.kind to linear "
+                f"(it is {self.head.kind}), or strategy to another kind"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _unmixed(self) -> "Finetune":
+        varied = self.augmentation
+        mixes = varied is not None and (varied.mixup > 0 or getattr(varied, "cutmix", 0.0) > 0)
+        if mixes and any(own.kind == "pairs" for own in strategies(self.strategy)):
+            raise ValueError(
+                "strategy pairs asks whether two samples have one class, and mixed ones have several: set "
+                "augmentation.mixup to 0.0 (of images also cutmix), or strategy to another kind"
             )
         return self
 

@@ -19,7 +19,7 @@ from baton.processes import signals
 from baton.runtime import distributed
 from baton.runtime.memory import explained_memory
 from baton.runtime.resolve import Runtime, seed_step
-from baton.train import compiling, loader, optimizer, saving
+from baton.train import compiling, loader, optimizer, saving, strategy
 from baton.train.checkpoint import Checkpoints
 from baton.train.gradients import Gradients
 from baton.train.loader import Batches
@@ -60,10 +60,7 @@ def train(
         OutputError: a checkpoint cannot be written.
     """
     try:
-        loop = _Loop(model, batches, loss_fn, settings, runtime, directions)
-        if runtime.compile is True:
-            # Their first batch, which determines what is compiled, is the one of `warm_up`.
-            compiling.use(companions, runtime.fixed_shapes)
+        loop = _Loop(model, batches, loss_fn, settings, runtime, companions, directions)
         state = loop.state
         saves = saving.saving(state, saved, runtime)
         found = saves.load()
@@ -100,27 +97,33 @@ class _Loop:
         loss_fn: Loss,
         settings: params.Training,
         runtime: Runtime,
+        companions: Sequence[compiling.Companion] = (),
         directions: Mapping[str, int] = LOSS_ALONE,
     ) -> None:
-        self.batches, self.settings, self.runtime = batches, settings, runtime
+        self.batches, self.settings, self.runtime, self.loss_fn = batches, settings, runtime, loss_fn
+        self.companions = companions
+        self.groups, self.joined = strategy.groups(model, settings), -1
         self.update = optimizer.Update(
-            optimizer.make(model, settings), settings.clip_norm, runtime.precision == "fp16", runtime.device
+            optimizer.make(model, settings, self.groups),
+            settings.clip_norm,
+            runtime.precision == "fp16",
+            runtime.device,
         )
-        self.state = State(model, self.update, settings, directions)
-        self.gradients = Gradients(model, batches, loss_fn, self.update, runtime, settings.seed)
+        self.state = State(model, self.update, settings, directions, strategy.untrained(model, self.groups))
         self.steps = settings.epochs * batches.steps_per_epoch
+        self.joins = strategy.starts(self.groups, self.steps)
         self.validate_at = _validation_steps(settings, batches.steps_per_epoch)
         # On the CPU, checking at each step that numbers are finite costs nothing.
         self.check_every = 1 if runtime.device.type == "cpu" else settings.log_every
 
     def rest(self, validate: Callable[[], dict[str, float]], saves: saving.Saving) -> Iterator[Point]:
         """Do the remaining training, yielding its points."""
-        self.state.model.train()
         try:
-            with saves.exchange():
-                self.gradients.warm_up()
+            self.join(saves)
             parts = loader.parts(self.batches, self.state.step, self.steps, self.runtime)
             while (validates := self.validates()) or not self.finished():
+                if not validates and self.state.step in self.joins and self.state.step != self.joined:
+                    self.join(saves)
                 with saves.exchange() if validates else signals.held():
                     prepared = saves.before([] if validates else next(parts))
                     point = self.validation(validate) if validates else self.step(prepared)
@@ -131,6 +134,24 @@ class _Loop:
         except (GeneratorExit, KeyboardInterrupt, SystemExit):
             saves.leave()
             raise
+
+    def join(self, saves: saving.Saving) -> None:
+        """Let the groups of weights that have joined get gradients; at the start, and when others join.
+
+        A resumed training run thus makes the same first pass with them as the interrupted one did.
+        """
+        state, self.joined = self.state, self.state.step
+        strategy.apply(state.model, self.groups, state.step, self.steps)
+        strategy.training_mode(state.model)
+        compiling.restore(state.model, self.companions)
+        with saves.exchange():
+            self.gradients = Gradients(
+                state.model, self.batches, self.loss_fn, self.update, self.runtime, self.settings.seed
+            )
+            if self.runtime.compile is True:
+                # Their first batch, which determines what is compiled, is the one of `warm_up`.
+                compiling.use(self.companions, self.runtime.fixed_shapes)
+            self.gradients.warm_up()
 
     def validates(self) -> bool:
         """Return whether the current model is due for validation."""
@@ -164,7 +185,7 @@ class _Loop:
                 distributed.spread(buffer)
             state.model.eval()
             scores = distributed.share(validate())  # rank 0 decides what is best, and when to stop
-            state.model.train()
+            strategy.training_mode(state.model)
             with signals.held():
                 point = ValidationPoint(
                     state.step, self._epoch(), scores, state.best.offer(scores, state.model), _now()

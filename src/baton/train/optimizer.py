@@ -6,44 +6,45 @@ update, and the host never waits for the device.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from baton import params
 from baton.runtime import sharding
+from baton.train import strategy
+from baton.train.strategy import Group
 
 # Dynamic loss scale for fp16 (Micikevicius et al. 2018, arXiv:1710.03740, section 3.2); the constants are
 # those of torch.amp.GradScaler.
 FIRST_SCALE, GROWTH_STEPS = 2.0**16, 2000
 
 
-def make(model: nn.Module, settings: params.Training) -> torch.optim.AdamW:
-    """Return the optimizer.
+def make(
+    model: nn.Module, settings: params.Training, groups: Sequence[Group] | None = None
+) -> torch.optim.AdamW:
+    """Return the optimizer of the groups that are trained at some time, each with its share of the rate.
 
-    Biases, normalisation weights (one-dimensional) and the model's own exceptions are not decayed. With
-    `layer_decay` below 1, each of the model's `layer_groups()` (parameter names, from input to head) gets a
-    share of the learning rate.
+    Biases, normalisation weights (one-dimensional) and the model's own exceptions are not decayed. AdamW
+    skips parameters without a gradient, and holds no state for them. `groups` are by default those of
+    `settings`.
     """
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    layers = [list(trained)]
-    if settings.layer_decay != 1:
-        layers = getattr(model, "layer_groups")()  # noqa: B009  nn.Module does not declare it
+    found = strategy.groups(model, settings) if groups is None else groups
+    parameters = dict(model.named_parameters())
     excepted: set[str] = getattr(model, "no_weight_decay", set)()
-    groups = []
-    for depth, names in enumerate(reversed(layers)):
+    made = []
+    for group in reversed([own for own in found if own.rate]):
         for decays in (True, False):
             part = [
-                trained[name]
-                for name in names
-                if name in trained and (trained[name].ndim > 1 and name not in excepted) is decays
+                parameters[name]
+                for name in group.names
+                if (parameters[name].ndim > 1 and name not in excepted) is decays
             ]
             if part:
                 weight_decay = settings.weight_decay if decays else 0.0
-                groups.append(
-                    {"params": part, "weight_decay": weight_decay, "scale": settings.layer_decay**depth}
-                )
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+                made.append({"params": part, "weight_decay": weight_decay, "scale": group.rate})
+    return torch.optim.AdamW(made, lr=settings.learning_rate, fused=True)
 
 
 def learning_rate(settings: params.Training, step: int, steps: int) -> float:

@@ -41,9 +41,11 @@ OF_ANY_NUMBER = {"processes", "threads"}
 class StageCheckpoints:
     """The checkpoints of a stage's training runs."""
 
-    def __init__(self, folder: Path, seconds: float, kept: Path | None = None) -> None:
-        """Use `opened` instead. `folder` and `kept` (for finished runs) are named by the fingerprint."""
-        self.folder, self.seconds, self.kept = folder, seconds, kept
+    def __init__(
+        self, folder: Path, seconds: float, kept: Path | None = None, marks: Mapping[str, str] | None = None
+    ) -> None:
+        """Use `opened` instead. The fingerprint `marks` names `folder` and `kept` (for finished runs)."""
+        self.folder, self.seconds, self.kept, self.marks = folder, seconds, kept, marks
         self.notes: dict[str, str] = {}
 
     def training(self, name: str) -> Checkpoints:
@@ -93,7 +95,7 @@ def opened(
     name = hashlib.sha256(json.dumps(marks, sort_keys=True).encode()).hexdigest()[:16]
     parent = storage.state("checkpoints") / stage
     kept = storage.state("finished") / stage / name
-    found = StageCheckpoints(parent / name, runtime.checkpoint_seconds, kept)
+    found = StageCheckpoints(parent / name, runtime.checkpoint_seconds, kept, marks)
     if not runtime.is_main:
         yield found
         return

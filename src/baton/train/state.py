@@ -64,14 +64,18 @@ class State:
         update: Update,
         settings: params.Training,
         directions: Mapping[str, int] = LOSS_ALONE,
+        frozen: frozenset[str] = frozenset(),
     ) -> None:
-        """Start a training run; `settings.metric` selects the best weights, see `merit`."""
-        self.model, self.update = model, update
+        """Start a training run; `settings.metric` selects the best weights, see `merit`.
+
+        The `frozen` parameters are never trained: neither they nor copies of them are kept.
+        """
+        self.model, self.update, self.frozen = model, update, frozen
         self.average = Average(model, settings.ema.decay) if settings.ema else None
         self.step = self.validated = 0  # optimizer steps done; the step of the last validation
         self.finished = False
         self.points: list[Point] = []
-        self.meter, self.best = Meter(), Best(settings.metric, directions)
+        self.meter, self.best = Meter(), Best(settings.metric, directions, frozen)
 
     @property
     def name(self) -> str:
@@ -83,7 +87,7 @@ class State:
         if self.finished:
             return {"best": self.best.weights}
         parts: dict[str, dict[str, torch.Tensor]] = {
-            "model": self.model.state_dict(),
+            "model": changing(self.model, self.frozen),
             "best": self.best.weights,
         }
         if self.average:
@@ -119,7 +123,7 @@ class State:
         if self.finished:
             return
         self.meter.restore(facts["meter"])
-        self.model.load_state_dict(saved.parts["model"])
+        self.model.load_state_dict(saved.parts["model"], strict=not self.frozen)
         if self.average:
             self.average.restore(saved.parts["average"])
         for key in UPDATE:
@@ -130,6 +134,11 @@ class State:
                 self.update.optimizer.state[parameters[name]][part.removeprefix(OPTIMIZER)] = _laid_out(
                     value, parameters[name]
                 )
+
+
+def changing(model: nn.Module, frozen: frozenset[str]) -> dict[str, torch.Tensor]:
+    """Return the model's weights and buffers without the frozen parameters."""
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
 def _laid_out(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -202,9 +211,14 @@ class Best:
     Equal scores, which small validation sets produce, are decided by the lower loss.
     """
 
-    def __init__(self, metric: str, directions: Mapping[str, int] = LOSS_ALONE) -> None:
-        """`metric` and `directions` are those of `merit`."""
-        self.metric, self.directions = metric, directions
+    def __init__(
+        self,
+        metric: str,
+        directions: Mapping[str, int] = LOSS_ALONE,
+        frozen: frozenset[str] = frozenset(),
+    ) -> None:
+        """`metric` and `directions` are those of `merit`; weights of `frozen` parameters are not copied."""
+        self.metric, self.directions, self.frozen = metric, directions, frozen
         self.score: tuple[float, ...] = ()  # the higher the better, in this order
         self.age = 0
         self.weights: dict[str, torch.Tensor] = {}
@@ -215,9 +229,11 @@ class Best:
         self.age += 1
         if score > self.score:
             self.score, self.age = score, 0
-            self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+            self.weights = {
+                name: tensor.detach().clone() for name, tensor in changing(model, self.frozen).items()
+            }
         return self.age == 0
 
     def restore(self, model: nn.Module) -> None:
         """Load the best weights into the model."""
-        model.load_state_dict(self.weights)
+        model.load_state_dict(self.weights, strict=not self.frozen)
