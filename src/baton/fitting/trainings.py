@@ -105,12 +105,12 @@ def started(
     """Set up a stage's training runs: processes, checkpoints of an interrupted attempt, tracking.
 
     `settings` are those of all seeds; `source` is the folder of the model to train, or whose layers are
-    copied; `arrays` are made for it. Success removes the checkpoints.
+    copied; `arrays` are made for it, by its tokenizer. Success removes the checkpoints.
     """
     with distributed.started(
         wanted, model_folder.work(source, array_splits.read_meta(arrays).input)
     ) as runtime:
-        data = placed(open_data(settings.augmentation, arrays), runtime)
+        data = placed(open_data(settings.augmentation, arrays, source), runtime)
         for choice, reason in runtime.reasons.items():
             console.say(f"{choice}: {reason}")
         sections = {
@@ -130,10 +130,12 @@ def started(
                 checkpoints.succeeded(settings.seeds)
 
 
-def open_data(augmentation: params.Augmentation | None, arrays: Path = ARRAYS) -> Data:
-    """Memory-map data/arrays."""
+def open_data(
+    augmentation: params.AnyAugmentation | None, arrays: Path = ARRAYS, tokenizer: Path | None = None
+) -> Data:
+    """Memory-map data/arrays; see `array_splits.open_splits`."""
     meta = array_splits.read_meta(arrays)
-    return Data(array_splits.open_splits(arrays, augmentation), meta.task, meta.input)
+    return Data(array_splits.open_splits(arrays, augmentation, tokenizer), meta.task, meta.input)
 
 
 def placed(data: Data, runtime: Runtime) -> Data:
@@ -221,7 +223,9 @@ def fit(
     data, runtime, run, seed = job.data, job.runtime, job.run, settings.seed
     saved = job.checkpoints.training(f"{name}-{seed}")
     prefix, said = (f"seed_{seed}/{name}", f"{name}, seed {seed}") if job.several else (name, name)
-    packs, reason = packing.settled(runtime, model, settings.attention_dropout, companions)
+    varied = settings.augmentation
+    mixes = isinstance(varied, params.TextAugmentation) and varied.mixup > 0
+    packs, reason = packing.settled(runtime, model, settings.attention_dropout, companions, mixes)
     console.say(f"{said}: packing {str(packs).lower()}: {reason}")
     own = course(packs) if course else _usual(model, settings, job, packs)
     batches = own.batches

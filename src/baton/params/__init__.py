@@ -5,7 +5,16 @@ are reported together, each with its YAML path. Variants are unions tagged by `k
 once, with the names of its sections.
 """
 
-from baton.params.augmentation import Augmentation, ColourJitter, Masks, PaddedCrop, RandAugment, ResizedCrop
+from baton.params.augmentation import (
+    AnyAugmentation,
+    Augmentation,
+    ColourJitter,
+    Masks,
+    PaddedCrop,
+    RandAugment,
+    ResizedCrop,
+    TextAugmentation,
+)
 from baton.params.base import (
     Base,
     BytePairTokenizer,
@@ -156,6 +165,7 @@ from baton.params.training import Distill, EarlyStopping, Ema, Finetune, Trainin
 __all__ = [
     "AUTO",
     "PATH",
+    "AnyAugmentation",
     "AptSource",
     "AudioChecks",
     "AudioPreprocess",
@@ -284,6 +294,7 @@ __all__ = [
     "TailTruncation",
     "Task",
     "TeacherKnowledge",
+    "TextAugmentation",
     "TextBeside",
     "TextPreprocess",
     "TextTokenize",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from baton.params.augmentation import Augmentation
+from baton.params.augmentation import AnyAugmentation
 from baton.params.fields import Count, Section, Seed
 from baton.params.heads import Head
 from baton.params.knowledge import Knowledge
@@ -71,7 +71,7 @@ class Training(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     class_weights: Literal["none", "balanced"]
     ema: Ema | None
-    augmentation: Augmentation | None
+    augmentation: AnyAugmentation | None
     metric: str  # one of the task's `metrics`
     # Only of images with texts.
     frozen: Annotated[tuple[Literal["image", "text"], ...], AfterValidator(_once)] = ()
@@ -128,6 +128,17 @@ class Finetune(Training):
             )
         return self
 
+    @model_validator(mode="after")
+    def _unmixed(self) -> "Finetune":
+        varied = self.augmentation
+        mixes = varied is not None and (varied.mixup > 0 or getattr(varied, "cutmix", 0.0) > 0)
+        if mixes and any(own.kind == "pairs" for own in strategies(self.strategy)):
+            raise ValueError(
+                "strategy pairs asks whether two samples have one class, and mixed ones have several: set "
+                "augmentation.mixup to 0.0 (of images also cutmix), or strategy to another kind"
+            )
+        return self
+
 
 class Distill(Training):
     """The student: its loss is `alpha * CE + (1 - alpha) * T**2 * KL(teacher || student at temperature T)`.
@@ -157,7 +168,7 @@ class Distill(Training):
     def _same_view(self) -> "Distill":
         if self.teacher == "cached" and self.augmentation is not None:
             raise ValueError(
-                "the teacher's cached logits are of images without augmentation: set teacher to live, "
+                "the teacher's cached logits are of samples without augmentation: set teacher to live, "
                 "or augmentation to null"
             )
         return self
