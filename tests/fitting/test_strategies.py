@@ -46,7 +46,14 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainings.Job:
 
 
 def settings(strategy: dict[str, Any], **changes: Any) -> params.Finetune:
-    own = {"epochs": 4, "batch_size": 8, "learning_rate": 1e-2, "head": HEAD, "strategy": strategy}
+    own = {
+        "keep": "best",
+        "epochs": 4,
+        "batch_size": 8,
+        "learning_rate": 1e-2,
+        "head": HEAD,
+        "strategy": strategy,
+    }
     return params.Finetune.model_validate(tiny.TRAINING | own | changes)
 
 

@@ -116,7 +116,7 @@ class Finetune(Training):
 
     strategy: Strategy
     head: Head
-    keep: Literal["best", "all"] = "best"  # seeds whose answers on train are kept, for `distill.knowledge`
+    keep: Literal["best", "all"]  # seeds whose answers on train are kept, for `distill.knowledge`
 
     @model_validator(mode="after")
     def _fitted(self) -> "Finetune":
@@ -161,8 +161,8 @@ class Distill(Training):
     teacher: Literal["cached", "live"]
     temperature: Annotated[float, Field(gt=0)]
     alpha: Annotated[float, Field(ge=0, le=1)]
-    knowledge: Annotated[tuple[Knowledge, ...], Field(min_length=1)] | None = None  # null: the teacher's
-    confidence: Annotated[float, Field(gt=0, lt=1)] | None = None  # of classes
+    knowledge: Annotated[tuple[Knowledge, ...], Field(min_length=1)] | None  # null: the teacher
+    confidence: Annotated[float, Field(gt=0, lt=1)] | None  # of classes
 
     @model_validator(mode="after")
     def _same_view(self) -> "Distill":
