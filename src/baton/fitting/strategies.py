@@ -106,9 +106,12 @@ def _contrasted(
     made = pairs.fit(f"{name}_pairs", model, strategy, settings, job)
     unkept = resume.StageCheckpoints(job.checkpoints.folder, job.checkpoints.seconds)  # the backbone changed
     probed = fitted(model, settings, dataclasses.replace(job, checkpoints=unkept))
-    figures = probed.figures | {key: made.figures[key] for key in ("steps", "best_step")}
+    steps = int(made.figures["steps"])
+    figures = probed.figures | {"steps": steps, "best_step": steps}
     figures |= {"trained_parameters": figures["parameters"]}
-    return probed._replace(curve=[*made.curve, *probed.curve], figures=figures)
+    curve = [row | {"model": "teacher"} for row in made.curve if "loss" in row]  # of pairs; val's is another
+    curve += [row | {"step": steps, "epoch": 1.0} for row in probed.curve]
+    return probed._replace(curve=curve, figures=figures)
 
 
 def fitted(model: Classifier, settings: params.Finetune, job: trainings.Job) -> Trained:
