@@ -21,8 +21,8 @@ from baton.errors import DataError, ModelError, TrackingError
 from baton.lifecycle import model_card, test_table
 from baton.lifecycle.retraining import drift
 from baton.tracking import served_inputs
-from baton.tracking.registered_models import TEACHER, TEACHER_SHA256
 from baton.tracking.store import Store
+from baton.tracking.stored_models import TEACHER, TEACHER_SHA256
 from baton.workspace.dvc_files import LOCK
 
 CHALLENGER, CHAMPION = "challenger", "champion"
