@@ -6,7 +6,7 @@ A `dvc.lock` can come from the working tree, from a commit, or from a run or ver
 import functools
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,13 @@ class Graph:
         """Return the stages that read a path."""
         return [stage for stage, entry in self.stages.items() if path in _digests(entry, "deps")]
 
-    def broken(self) -> Iterator[str]:
-        """Yield a message for each file that differs from the version a later stage read."""
+    def broken(self, stages: Collection[str] | None = None) -> Iterator[str]:
+        """Yield a message for each file that differs from the version a later stage read.
+
+        `stages` are those of interest; by default all.
+        """
         made = {path: digest for stage in self.stages for path, digest in self.outs(stage).items()}
-        for stage in self.stages:
+        for stage in self.stages if stages is None else sorted(stages):
             for path, digest in self.deps(stage).items():
                 if path in made and made[path] != digest:
                     yield (
