@@ -1,95 +1,22 @@
 """Chains of base models in a real store: where each came from, and what was made from it."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from baton import params, storage
 from baton.lifecycle.registry import SHA256
 from baton.lifecycle.tracing.target import Node
-from baton.lifecycle.tracing.trace import Trace, as_json, trace
-from baton.tracking import environment, pipelines
-from baton.tracking.store import Store, open_store
+from baton.lifecycle.tracing.trace import Trace, as_json
 from baton.tracking.stored_models import TEACHER, TEACHER_SHA256
 from baton.workspace import dvc_graph
+from tests.lifecycle.chain import CACHE, WHEEL, Chain, digest_of, on_run, opened
 from tests.tracking import conftest as store_conftest
 
 _quiet, project = store_conftest._quiet, store_conftest.project
-Base = dict[str, Any]
-WHEEL: Base = {"kind": "wheel", "package": "toy", "sha256": "f" * 64}
-
-
-def digest_of(name: str) -> str:
-    """Return the digest of a model folder, or the hash of a file."""
-    return hashlib.sha256(name.encode()).hexdigest()
-
-
-@dataclass
-class Chain:
-    """Projects that were trained one after the other in one store, each on a base of its own."""
-
-    store: Store
-    cache: dict[str, str] = field(default_factory=dict)  # data/base, as DVC keeps it -> its manifest
-    run_of: dict[str, str] = field(default_factory=dict)
-    count: int = 0
-
-    def train(self, name: str, base: Base, student: Base | None = None) -> str:
-        """Write what `dvc repro` on these bases and a sync leave behind; return the id of finetune's run."""
-        self.fetch(name, base, student)
-        text = self.write_lock(name, base, student)
-        pipeline = self.store.create_run(name, {pipelines.KIND: "pipeline"}, 0)
-        self.store.client.log_text(pipeline, text, "dvc.lock")
-        for stage, model in (("finetune", "teacher"), ("distill", "student")):
-            tags = {pipelines.KIND: "stage", pipelines.STAGE: stage, pipelines.PARENT: pipeline}
-            tags |= {f"dvc.out.models/{model}": f"{name}.dir"} | environment.bases()
-            self.count += 1  # a run's place in time
-            run = self.store.create_run(stage, tags, self.count)
-            self.store.client.set_terminated(run)
-            self.run_of[f"{name} {model}"] = run
-            self.log(name, model)
-        return self.run_of[f"{name} teacher"]
-
-    def fetch(self, name: str, base: Base, student: Base | None) -> None:
-        """Write manifests as `download` does, also to what stands for DVC's cache."""
-        shutil.rmtree("data", ignore_errors=True)
-        for folder, section in {"": base, "student/": student}.items():
-            if section is not None:
-                about = {"base": section, "origin": section.get("folder", ""), "licence": "", "files": {}}
-                about |= {"models": section["models"]} if "models" in section else {}
-                storage.write_json(Path("data/base", folder, "manifest.json"), about)
-                self.cache[f"{name}.dir {folder}manifest.json"] = json.dumps(about)
-
-    def log(self, name: str, model: str) -> str:
-        tags = {"sha256": digest_of(f"{name} {model}"), "path": f"models/{model}"}
-        run = self.run_of[f"{name} {model}"]
-        made = self.store.client.create_logged_model(self.store.experiment, model, run, tags)
-        self.store.client.log_model_artifact(made.model_id, "params.yaml")  # any file stands for its files
-        self.store.client.finalize_logged_model(made.model_id, "READY")
-        return str(made.model_id)
-
-    def write_lock(self, name: str, base: Base, student: Base | None) -> str:
-        def files(*paths: str) -> list[dict[str, str]]:
-            return [{"path": path, "hash": "md5", "md5": f"{name}.dir"} for path in paths]
-
-        sections = {"params.yaml": {"base": base, "student_base": student}}
-        stages = {
-            "download": {"params": sections, "outs": files("data/base")},
-            "finetune": {"deps": files("data/base"), "outs": files("models/teacher")},
-            "distill": {"deps": files("data/base", "models/teacher"), "outs": files("models/student")},
-        }
-        text = yaml.safe_dump({"schema": "2.0", "stages": stages})
-        Path("dvc.lock").write_text(text)
-        return str(text)
-
-    def trace(self, asked: str) -> Trace:
-        return trace(self.store, asked, Path.cwd())
 
 
 @pytest.fixture(autouse=True)
@@ -103,24 +30,9 @@ def _own_store_only() -> Iterator[None]:
 
 @pytest.fixture
 def chain(project: Path, monkeypatch: pytest.MonkeyPatch) -> Chain:
-    settings = params.read().tracking
-    assert isinstance(settings, params.MlflowTracking)
-    made = Chain(open_store(settings))
-    monkeypatch.setattr(dvc_graph, "file_of", lambda digest, name: made.cache.get(f"{digest} {name}"))
-    monkeypatch.setattr(dvc_graph, "cached", lambda digest: True)
+    monkeypatch.setattr(dvc_graph, "_cache", lambda: CACHE)
     monkeypatch.setattr(dvc_graph, "moved", lambda stage: iter(()))
-    return made
-
-
-def on_run(run: str, name: str, model: str = "teacher") -> Base:
-    """Return the base that is the model of a run."""
-    return {
-        "kind": "run",
-        "run": run,
-        "model": model,
-        "sha256": digest_of(f"{name} {model}"),
-        "licence": "none",
-    }
+    return opened()
 
 
 def names(nodes: list[Node]) -> list[str]:
@@ -232,7 +144,7 @@ def test_a_missing_ancestor_is_said(chain: Chain, way: str) -> None:
 def test_without_dvc_s_cache_params_say_what_the_base_was(chain: Chain) -> None:
     first = chain.train("first", WHEEL)
     second = chain.train("second", on_run(first, "first"))
-    chain.cache.clear()
+    shutil.rmtree(CACHE)
     assert names(chain.trace(second).ancestors) == [f"runs:/{first}, teacher"]
 
 
@@ -262,8 +174,8 @@ def test_a_long_chain_and_even_a_circle_come_to_an_end(chain: Chain, monkeypatch
         yield ancestors.Base(f"base {place + 1}", str((place + 1) % length))
 
     behind: Callable[..., Found] = lambda store, base, breaks: Found(Node("model", base.sha256), None, [])  # noqa: E731
-    monkeypatch.setattr(ancestors, "_bases", following)
-    monkeypatch.setattr(ancestors, "_behind", behind)
+    monkeypatch.setattr(ancestors, "bases", following)
+    monkeypatch.setattr(ancestors, "behind", behind)
     found = ancestors.of(chain.store, Found(Node("run", "0"), None, []), set(), [])
     assert len(found) == length
     as_json(Trace("0", Node("run", "0"), [], [], found))

@@ -26,9 +26,9 @@ def register() -> None:
     """Run `baton register`."""
     settings = params.read().promotion
     with _store() as store:
-        from baton.lifecycle import registry
+        from baton.lifecycle import registration, registry
 
-        version, new = registry.register(registry.Registry(store, settings.name), settings)
+        version, new = registration.register(registry.Registry(store, settings.name), settings)
     aliases = ", ".join(version.aliases) or "no alias"
     console.say(
         f"{'registered' if new else 'already registered'}: {settings.name} version "

@@ -150,14 +150,17 @@ def cached(digest: str) -> bool:
 
 def file_of(digest: str, name: str) -> str | None:
     """Return the text of the file `name` in a cached folder."""
+    path = files_of(digest).get(name)
+    return path.read_text(encoding="utf-8") if path else None
+
+
+def files_of(digest: str) -> dict[str, Path]:
+    """Return the files of a folder that the local DVC cache holds: name in it -> path."""
     place = _place(digest)
-    if not place.is_file():
-        return None
-    for item in json.loads(place.read_text(encoding="utf-8")):
-        path = _place(item["md5"])
-        if item["relpath"] == name and path.is_file():
-            return str(path.read_text(encoding="utf-8"))
-    return None
+    if not digest.endswith(".dir") or not place.is_file():
+        return {}
+    listed = json.loads(place.read_text(encoding="utf-8"))
+    return {item["relpath"]: path for item in listed if (path := _place(item["md5"])).is_file()}
 
 
 def _place(digest: str) -> Path:

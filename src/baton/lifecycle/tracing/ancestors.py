@@ -50,7 +50,7 @@ def of(store: Store, found: Found, stages: set[str], breaks: list[str]) -> list[
         stages: those behind it.
         breaks: is added to: what is not known about them.
     """
-    todo = deque((base, found.node.name) for base in _bases(store, found, stages))
+    todo = deque((base, found.node.name) for base in bases(store, found, stages))
     seen, nodes = set[str](), list[Node]()
     while todo:
         base, above = todo.popleft()
@@ -59,26 +59,29 @@ def of(store: Store, found: Found, stages: set[str], breaks: list[str]) -> list[
         seen.add(base.sha256)
         nodes.append(Node("base", base.named, {"sha256": base.sha256, "of": above}))
         own: list[str] = []
-        if behind := _behind(store, base, own):
-            nodes[-1].children.append(behind.node)
-            own += behind.breaks
-            visited = _grow(store, behind, own)
-            todo.extend((other, base.named) for other in _bases(store, behind, visited))
+        if made := behind(store, base, own):
+            nodes[-1].children.append(made.node)
+            own += made.breaks
+            visited = _grow(store, made, own)
+            todo.extend((other, base.named) for other in bases(store, made, visited))
         breaks += [f"base model {base.named}: {text}" for text in own]
     return nodes
 
 
-def _grow(store: Store, behind: Found, breaks: list[str]) -> set[str]:
-    if behind.lock is None:
+def _grow(store: Store, made: Found, breaks: list[str]) -> set[str]:
+    if made.lock is None:
         breaks.append("no dvc.lock of it is known: its data, params and code cannot be traced")
         return set()
-    stages = upstream.grow(store, behind, behind.lock, breaks)
-    breaks += behind.lock.broken(stages)
+    stages = upstream.grow(store, made, made.lock, breaks)
+    breaks += made.lock.broken(stages)
     return stages
 
 
-def _bases(store: Store, found: Found, stages: set[str]) -> Iterator[Base]:
-    """Yield the base models of a target; without a `dvc.lock`, those that its run noted."""
+def bases(store: Store, found: Found, stages: set[str]) -> Iterator[Base]:
+    """Yield the base models of a target that were trained.
+
+    `stages` are those behind it; without a `dvc.lock`, they are the base models that its run noted.
+    """
     if found.lock is None:
         runs = [node.facts["id"] for node in found.node.all() if node.kind == "run"]
         tags = store.client.get_run(runs[-1]).data.tags if runs else {}
@@ -119,8 +122,8 @@ def _params(lock: Graph, section: str) -> dict[str, Any]:
     return {key.removeprefix(start): value for key, value in flat.items() if key.startswith(start)}
 
 
-def _behind(store: Store, base: Base, breaks: list[str]) -> Found | None:
-    """Return the model behind a base, or None if this store does not know it."""
+def behind(store: Store, base: Base, breaks: list[str]) -> Found | None:
+    """Return the model behind a base; None, with a reason in `breaks`, if this store does not know it."""
     model = _logged(store, base, breaks)
     try:
         return of_model(store, model) if model else None
