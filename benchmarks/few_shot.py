@@ -74,14 +74,20 @@ def ours(project: Path) -> Measured:
     with contextlib.chdir(project):
         from baton.fitting import strategies, trainings
         from baton.losses.class_losses import cross_entropy
+        from baton.models import model_folder
         from baton.predict import predict
-        from stages import finetune
+        from baton.runtime import resolve
 
-        loaded = params.load("finetune", "runtime")
+        loaded, base = params.load("finetune", "runtime"), Path("data/base")
         own = loaded.finetune
-        with trainings.started("finetune", own, loaded.runtime, finetune.BASE) as job:
+        with trainings.started("finetune", own, loaded.runtime, base) as job:
+
+            def make() -> model_folder.Classifier:
+                resolve.seed_everything(own.seed)
+                outputs, attention = job.data.task.width, job.runtime.attention
+                return model_folder.create(base, own.head, outputs, own, attention, job.data.input)
+
             start = time.monotonic()
-            make = functools.partial(finetune.new, own, job)
             made = strategies.train(make, cross_entropy(own.label_smoothing, None), own, job)
             seconds = time.monotonic() - start
             test = job.data.splits["test"]
