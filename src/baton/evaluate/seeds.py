@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from baton import storage
 from baton.contracts.predictions import HINT
@@ -123,8 +124,6 @@ def paired(
     Student's paired t-test (1908) and its interval. If all seeds differ by the same amount, which can happen
     to the accuracy on a small table, the spread of differences is unknown: there is no interval and no p.
     """
-    from scipy.stats import ttest_1samp
-
     result: dict[str, Any] = {"seeds": len(first)}
     for figure in shown:
         differences = np.array(
@@ -134,14 +133,26 @@ def paired(
         result[f"{figure}_difference_deviation"] = float(differences.std(ddof=1))
         # Shares of rows differ by at least 1 / rows, errors by some part of themselves; less is rounding.
         size = max(abs(own[figure]) for own in (*first, *second))
-        if np.ptp(differences) > ROUNDING * min(1.0, size):
-            tested = ttest_1samp(differences, 0.0)
-            low, high = tested.confidence_interval(confidence)
-            result |= {
-                f"{figure}_difference_interval": [float(low), float(high)],
-                f"{figure}_p": float(tested.pvalue),
-            }
+        if (tested := student(differences, confidence, size)) is not None:
+            result |= {f"{figure}_difference_interval": tested[0], f"{figure}_p": tested[1]}
     return result
+
+
+def student(
+    values: NDArray[np.float64], confidence: float, size: float = 1.0
+) -> tuple[list[float], float] | None:
+    """Return the interval [low, high] of the mean of `values` (n,), and the p of a mean of 0.
+
+    This is Student's t (1908). It is None if all values are equal, apart from the rounding of figures of this
+    `size`, or if there is only one: their spread is then unknown.
+    """
+    from scipy.stats import ttest_1samp
+
+    if len(values) < 2 or np.ptp(values) <= ROUNDING * min(1.0, size):
+        return None
+    tested = ttest_1samp(values, 0.0)
+    low, high = tested.confidence_interval(confidence)
+    return [float(low), float(high)], float(tested.pvalue)
 
 
 def said(section: Mapping[str, Any], main: Scale, confidence: float) -> list[str]:
