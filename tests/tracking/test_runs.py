@@ -17,6 +17,17 @@ from tests import tiny
 from tests.tracking.reading import REASONS, client, history, journals, runs, tree
 
 
+def test_the_environment_can_turn_tracking_off(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(tracking.TRACKING, "off")
+    with tracking.stage("finetune", REASONS) as run:
+        run.metrics({"teacher/loss": 1.0}, step=1)
+    assert tree() == {} and journals() == []
+    monkeypatch.delenv(tracking.TRACKING)
+    with tracking.stage("finetune", REASONS):
+        pass
+    assert len(tree()) == 1
+
+
 def test_a_stage_leaves_a_pipeline_run_and_a_child_run(project: Path) -> None:
     tiny.write_clean(project / "data" / "clean")
     picture = project / "picture.png"

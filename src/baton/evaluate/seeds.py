@@ -131,7 +131,7 @@ def paired(
         )
         # Shares of rows differ by at least 1 / rows, errors by some part of themselves; less is rounding.
         size = max(abs(own[figure]) for own in (*first, *second))
-        found = difference(differences, min(1.0, size), confidence)
+        found = student(differences, confidence, min(1.0, size))
         result[f"{figure}_difference"] = found.mean
         result[f"{figure}_difference_deviation"] = float(differences.std(ddof=1))
         if found.interval is not None and found.p is not None:
@@ -140,27 +140,28 @@ def paired(
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The mean of paired differences, with what Student's t says of it."""
+class Mean:
+    """The mean of values, with what Student's t (1908) says of it."""
 
     mean: float
     interval: tuple[float, float] | None = None
     p: float | None = None
 
 
-def difference(differences: NDArray[np.float64], size: float, confidence: float) -> Difference:
-    """Return the mean of paired differences (seeds,), with Student's interval and the p of no difference.
+def student(values: NDArray[np.float64], confidence: float, size: float = 1.0) -> Mean:
+    """Return the mean of `values` (n,), with its interval and the p of a mean of 0.
 
-    There is neither with one seed, nor if the differences are equal, up to rounding of values of this `size`.
+    There is neither with one value, nor if all are equal, up to rounding of figures of this `size`: their
+    spread is then unknown.
     """
     from scipy.stats import ttest_1samp
 
-    mean = float(differences.mean())
-    if len(differences) < 2 or np.ptp(differences) <= ROUNDING * size:
-        return Difference(mean)
-    tested = ttest_1samp(differences, 0.0)
+    mean = float(values.mean())
+    if len(values) < 2 or np.ptp(values) <= ROUNDING * size:
+        return Mean(mean)
+    tested = ttest_1samp(values, 0.0)
     low, high = tested.confidence_interval(confidence)
-    return Difference(mean, (float(low), float(high)), float(tested.pvalue))
+    return Mean(mean, (float(low), float(high)), float(tested.pvalue))
 
 
 def said(section: Mapping[str, Any], main: Scale, confidence: float) -> list[str]:

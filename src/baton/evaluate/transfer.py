@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from baton.errors import DataError
-from baton.evaluate.seeds import Difference, difference
+from baton.evaluate.seeds import Mean, student
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Transfer:
     """The transfer score of a source for a target; shares, not points."""
 
     seeds: int
-    gain: Difference  # accuracy with the source minus without
-    removed: Difference | None  # (error without - error with) / error without; None if a seed has no error
+    gain: Mean  # accuracy with the source minus without
+    removed: Mean | None  # (error without - error with) / error without; None if a seed has no error
 
 
 def score(with_source: Sequence[float], without: Sequence[float], confidence: float) -> Transfer:
@@ -40,5 +40,5 @@ def score(with_source: Sequence[float], without: Sequence[float], confidence: fl
         got = f"{min(*own, *other):g} to {max(*own, *other):g}"
         raise DataError("a transfer score is one of accuracies", got=got, expected="shares from 0 to 1")
     gained = own - other
-    removed = difference(gained / (1 - other), 1.0, confidence) if (other < 1).all() else None
-    return Transfer(len(own), difference(gained, 1.0, confidence), removed)
+    removed = student(gained / (1 - other), confidence) if (other < 1).all() else None
+    return Transfer(len(own), student(gained, confidence), removed)

@@ -76,7 +76,7 @@ def _of_lock(lock: Graph, stages: set[str], base: Base) -> set[str]:
     """Return the rows of data/clean as the stages of a `dvc.lock` read it, from DVC's cache."""
     read = (lock.deps(stage).get(CLEAN.as_posix()) for stage in sorted(stages))
     digest = next(filter(None, read), "")
-    files = dvc_graph.files_of(digest)
+    files = {name: path for name, path in dvc_graph.files_of(digest).items() if path.is_file()}
     if not {f"{split}.parquet" for split in test_table.TRAINED_ON} <= files.keys():
         raise _unknown(base, f"{CLEAN} ({digest[:8]}) is not in DVC's cache here")
     with tempfile.TemporaryDirectory() as name:

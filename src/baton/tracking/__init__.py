@@ -9,10 +9,12 @@ repro` that trains or evaluates is one pipeline run with a child run for each of
 A stage records to a journal on the local disk (`journal`), and a thread sends the journal to the store
 (`delivery`), so a store that fails or hangs neither stops nor slows a stage. `sync` (the command `baton
 sync`) delivers the rest, puts DVC's digests of outputs on the runs and links the stages that DVC skipped.
-With `tracking: {kind: off}` nothing is recorded and mlflow is not imported.
+With `tracking: {kind: off}` nothing is recorded and mlflow is not imported. `BATON_TRACKING=off` in the
+environment has the same effect, and leaves params as they are.
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +24,8 @@ from baton.errors import TrackingError
 from baton.tracking.run import Run, Stage, SyncReport, prepare
 
 __all__ = ["Run", "Stage", "SyncReport", "logged_model", "prepare", "stage", "sync"]
+
+TRACKING = "BATON_TRACKING"
 
 
 @contextlib.contextmanager
@@ -41,7 +45,7 @@ def stage(
         record: False in a stage's other processes.
     """
     since = time.perf_counter()
-    active = params.read() if record else None
+    active = params.read() if record and os.environ.get(TRACKING) != "off" else None
     if active is None or isinstance(active.tracking, params.NoTracking):
         yield Run()
         return

@@ -151,26 +151,33 @@ def cached(digest: str) -> bool:
 def file_of(digest: str, name: str) -> str | None:
     """Return the text of the file `name` in a cached folder."""
     path = files_of(digest).get(name)
-    return path.read_text(encoding="utf-8") if path else None
+    return path.read_text(encoding="utf-8") if path is not None and path.is_file() else None
 
 
 def files_of(digest: str) -> dict[str, Path]:
-    """Return the files of a folder that the local DVC cache holds: name in it -> path."""
+    """Map the names of the files in a folder to their places in the local DVC cache.
+
+    Files may be missing there. It is empty if the cache does not hold the folder's list of files.
+    """
     place = _place(digest)
-    if not digest.endswith(".dir") or not place.is_file():
+    if not place.is_file():
         return {}
-    listed = json.loads(place.read_text(encoding="utf-8"))
-    return {item["relpath"]: path for item in listed if (path := _place(item["md5"])).is_file()}
+    return {item["relpath"]: _place(item["md5"]) for item in json.loads(place.read_text(encoding="utf-8"))}
+
+
+def cache() -> Path:
+    """Return DVC's cache folder, which several checkouts may share."""
+    return _cache(Path.cwd())
 
 
 def _place(digest: str) -> Path:
-    return _cache() / "files/md5" / digest[:2] / digest[2:]
+    return cache() / "files/md5" / digest[:2] / digest[2:]
 
 
 @functools.cache
-def _cache() -> Path:
-    """Return DVC's cache folder, which several checkouts may share; a process works in one checkout."""
-    return Path(run("dvc", "cache", "dir", check=False).strip() or ".dvc/cache")
+def _cache(project: Path) -> Path:
+    """Ask DVC once; `project` is the working directory."""
+    return project / (run("dvc", "cache", "dir", check=False).strip() or ".dvc/cache")
 
 
 def _digests(entry: Mapping[str, Any], part: str) -> dict[str, str]:
