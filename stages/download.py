@@ -19,7 +19,7 @@ def main() -> None:
     """Fetch both; files fetched before come from the cache."""
     active = params.load("source", "base", "student_base")
     # The base model comes first, so that a mistake in it shows before all images are copied.
-    base_model.fetch_base(active.base, BASE, tracking.registered_teacher, active.student_base)
+    base_model.fetch_base(active.base, BASE, tracking.logged_model, active.student_base)
     fetching.fetch_source(active.source, RAW)
     for folder in (RAW, BASE, *([BASE / storage.STUDENT] if active.student_base else [])):
         manifest = storage.read_json(folder / "manifest.json")

@@ -15,7 +15,17 @@ from baton import console, params, storage, tracking
 from baton.batches import array_splits
 from baton.contracts import predictions
 from baton.contracts.input_spec import ImageTextInput
-from baton.evaluate import baselines, inputs, recommend, repeated, results, seeds, single_inputs, slices
+from baton.evaluate import (
+    baselines,
+    inputs,
+    knowledge,
+    recommend,
+    repeated,
+    results,
+    seeds,
+    single_inputs,
+    slices,
+)
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.report import csv_tables, plots, terminal
 from baton.measure import image_measurements, measurements
@@ -103,6 +113,11 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evalua
     )
     if evaluation.single_inputs:
         figures["single_inputs"] = results.rounded(evaluation.single_inputs)
+    taught = knowledge.figures(
+        task, PREDICTIONS / "knowledge", rows["test"], settings.calibration_bins, resampling
+    )
+    if taught:
+        figures["knowledge"] = results.rounded(taught)
     if evaluation.robustness:
         figures["robustness"] = results.rounded(evaluation.robustness.figures())
     return evaluation, figures

@@ -421,7 +421,7 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
         ),
         (
             lambda raw: raw["distill"].update(augmentation=AUGMENTATION),
-            "distill: the teacher's cached logits are of images without",
+            "distill: the teacher's cached logits are of samples without",
         ),
         (lambda raw: raw.update(tokenize=IMAGES), "tokenize.kind is images, but preprocess.kind is text"),
         (

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from baton import storage
 from baton.contracts.predictions import HINT
@@ -123,25 +124,43 @@ def paired(
     Student's paired t-test (1908) and its interval. If all seeds differ by the same amount, which can happen
     to the accuracy on a small table, the spread of differences is unknown: there is no interval and no p.
     """
-    from scipy.stats import ttest_1samp
-
     result: dict[str, Any] = {"seeds": len(first)}
     for figure in shown:
         differences = np.array(
             [one[figure] - other[figure] for one, other in zip(first, second, strict=True)]
         )
-        result[f"{figure}_difference"] = float(differences.mean())
-        result[f"{figure}_difference_deviation"] = float(differences.std(ddof=1))
         # Shares of rows differ by at least 1 / rows, errors by some part of themselves; less is rounding.
         size = max(abs(own[figure]) for own in (*first, *second))
-        if np.ptp(differences) > ROUNDING * min(1.0, size):
-            tested = ttest_1samp(differences, 0.0)
-            low, high = tested.confidence_interval(confidence)
-            result |= {
-                f"{figure}_difference_interval": [float(low), float(high)],
-                f"{figure}_p": float(tested.pvalue),
-            }
+        found = difference(differences, min(1.0, size), confidence)
+        result[f"{figure}_difference"] = found.mean
+        result[f"{figure}_difference_deviation"] = float(differences.std(ddof=1))
+        if found.interval is not None and found.p is not None:
+            result |= {f"{figure}_difference_interval": [*found.interval], f"{figure}_p": found.p}
     return result
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of paired differences, with what Student's t says of it."""
+
+    mean: float
+    interval: tuple[float, float] | None = None
+    p: float | None = None
+
+
+def difference(differences: NDArray[np.float64], size: float, confidence: float) -> Difference:
+    """Return the mean of paired differences (seeds,), with Student's interval and the p of no difference.
+
+    There is neither with one seed, nor if the differences are equal, up to rounding of values of this `size`.
+    """
+    from scipy.stats import ttest_1samp
+
+    mean = float(differences.mean())
+    if len(differences) < 2 or np.ptp(differences) <= ROUNDING * size:
+        return Difference(mean)
+    tested = ttest_1samp(differences, 0.0)
+    low, high = tested.confidence_interval(confidence)
+    return Difference(mean, (float(low), float(high)), float(tested.pvalue))
 
 
 def said(section: Mapping[str, Any], main: Scale, confidence: float) -> list[str]:

@@ -55,11 +55,11 @@ def computed(
 ) -> NDArray[np.float32]:
     """Return the inputs of the head for the split called `name`, (samples, width) or (units, width).
 
-    Those of a part of train are taken from those of train. Units that are not read have zeros. The model is
-    in eval mode afterwards.
+    Those of a part of the training rows are taken from those of all. Units that are not read have zeros. The
+    model is in eval mode afterwards.
     """
     if isinstance(split, subset.Part):
-        whole = computed(model, "train", split.whole, settings, job)
+        whole = computed(model, job.whole, split.whole, settings, job)
         units = split.whole.units
         return whole[split.chosen if units is None else taken(units.offsets, split.chosen)[0]]
     folder = _folder(settings, job)

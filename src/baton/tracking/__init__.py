@@ -21,7 +21,7 @@ from baton import params
 from baton.errors import TrackingError
 from baton.tracking.run import Run, Stage, SyncReport, prepare
 
-__all__ = ["Run", "Stage", "SyncReport", "prepare", "registered_teacher", "stage", "sync"]
+__all__ = ["Run", "Stage", "SyncReport", "logged_model", "prepare", "stage", "sync"]
 
 
 @contextlib.contextmanager
@@ -70,20 +70,20 @@ def sync() -> SyncReport:
     return delivery.sync(active)
 
 
-def registered_teacher(name: str, version: int, target: Path) -> Path:
-    """Fetch the teacher's model folder of a registered version into `target`; return its path.
+def logged_model(base: params.LoggedBase, target: Path) -> Path:
+    """Fetch the folder of a model that the store in params has into `target`; return its path.
 
-    The store is the one in params.
+    Of a registered version it is the teacher.
 
     Raises:
-        TrackingError: tracking is off, the version does not exist, or it names no teacher.
+        TrackingError: tracking is off, or there is no such model.
     """
     active = params.read().tracking
     if isinstance(active, params.NoTracking):
         raise TrackingError(
-            "base.kind: registered needs the MLflow store", got="tracking.kind: off", expected="mlflow"
+            f"base.kind: {base.kind} needs the MLflow store", got="tracking.kind: off", expected="mlflow"
         )
     prepare()
-    from baton.tracking import registered_models
+    from baton.tracking import stored_models
 
-    return registered_models.teacher(active, name, version, target)
+    return stored_models.fetch(active, base, target)

@@ -6,7 +6,7 @@ A `dvc.lock` can come from the working tree, from a commit, or from a run or ver
 import functools
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,13 @@ class Graph:
         """Return the stages that read a path."""
         return [stage for stage, entry in self.stages.items() if path in _digests(entry, "deps")]
 
-    def broken(self) -> Iterator[str]:
-        """Yield a message for each file that differs from the version a later stage read."""
+    def broken(self, stages: Collection[str] | None = None) -> Iterator[str]:
+        """Yield a message for each file that differs from the version a later stage read.
+
+        `stages` are those of interest; by default all.
+        """
         made = {path: digest for stage in self.stages for path, digest in self.outs(stage).items()}
-        for stage in self.stages:
+        for stage in self.stages if stages is None else sorted(stages):
             for path, digest in self.deps(stage).items():
                 if path in made and made[path] != digest:
                     yield (
@@ -147,14 +150,17 @@ def cached(digest: str) -> bool:
 
 def file_of(digest: str, name: str) -> str | None:
     """Return the text of the file `name` in a cached folder."""
+    path = files_of(digest).get(name)
+    return path.read_text(encoding="utf-8") if path else None
+
+
+def files_of(digest: str) -> dict[str, Path]:
+    """Return the files of a folder that the local DVC cache holds: name in it -> path."""
     place = _place(digest)
-    if not place.is_file():
-        return None
-    for item in json.loads(place.read_text(encoding="utf-8")):
-        path = _place(item["md5"])
-        if item["relpath"] == name and path.is_file():
-            return str(path.read_text(encoding="utf-8"))
-    return None
+    if not digest.endswith(".dir") or not place.is_file():
+        return {}
+    listed = json.loads(place.read_text(encoding="utf-8"))
+    return {item["relpath"]: path for item in listed if (path := _place(item["md5"])).is_file()}
 
 
 def _place(digest: str) -> Path:
