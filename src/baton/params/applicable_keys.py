@@ -68,6 +68,7 @@ KEYS = (
     Key("promotion.class_floor", Row(tasks=f"{NAMES} tokens"), (None,)),
     Key("promotion.max_calibration_error", Row(tasks=ENCODED), (None,)),
     Key("source.unlabelled", Row("text", ROWS), (None,)),
+    Key("source.soft_labels", Row("text", "classes"), (None,)),
     Key("source.text_column", Row("image_text"), (None,), "COLUMN"),
     Key("source.text", Row("image_text"), (None,), "{suffix: .txt, mark: ''}"),
 )

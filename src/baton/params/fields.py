@@ -75,7 +75,7 @@ class Section(BaseModel):
     """A mapping in `params.yaml`: frozen, strict about types, without unknown keys or hidden defaults.
 
     The only keys that may be left out are those that would say nothing: a split that has no file
-    (`PerSplit`), rows without labels that a source does not have (`unlabelled`), one of `batch_size` and
+    (`PerSplit`), files that a source does not have (`unlabelled`, `soft_labels`), one of `batch_size` and
     `tokens`, and what is for one kind of input alone, which must be written there (`needed` in
     `applicable_keys`).
     """
