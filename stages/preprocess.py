@@ -1,7 +1,7 @@
 """Check the raw rows, cut the splits and write clean tables.
 
 params `preprocess` and `task`; `data/raw/` -> `data/clean/`: `{train,val,test}.parquet`, `task.json`,
-`report.json`.
+`report.json`, and tables and tasks of novel classes.
 Run by DVC: `sh stages/run preprocess`.
 """
 
@@ -68,6 +68,7 @@ def show(report: dict[str, Any], words: str) -> None:
     lines = [
         (split, rows["raw"].get(split, "cut from train"), rows["clean"][split]) for split in clean.SPLITS
     ]
+    lines += [(split, "of all files", own["rows"]) for split, own in report.get("novel", {}).items()]
     console.table("Rows", ("split", "raw", "clean"), lines)
     if without := report.get("without_label"):
         console.say(f"rows without a label: {', '.join(f'{split} {n}' for split, n in without.items())}")

@@ -1,8 +1,9 @@
 """Clean text to token arrays, clean images to pixel arrays, both, or clean sound to spectrograms.
 
 Read data/clean and data/base; write data/arrays: memory-mapped arrays of each split, meta.json (the task, and
-what a model must know about its input) and report.json. If the student has its own base model
-(data/base/student), write the same for it to data/arrays/student. DVC runs it as `sh stages/run tokenize`.
+what a model must know about its input) and report.json. Splits of novel classes have a task of their own. If
+the student has its own base model (data/base/student), write the same for it to data/arrays/student. DVC runs
+it as `sh stages/run tokenize`.
 """
 
 import dataclasses
@@ -28,11 +29,12 @@ from baton.arrays import (
     tokenizer_training,
     unknown_tokens,
 )
-from baton.contracts import input_spec, row_attributes, task_spec, text_pairs
+from baton.contracts import input_spec, novel_classes, row_attributes, task_spec, text_pairs
 from baton.texts import document_windows
 
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
 TABLES = [CLEAN / f"{split}.parquet" for split in text_arrays.SPLITS]
+NO_TASKS: Mapping[str, task_spec.TaskSpec] = {}
 Report = dict[str, dict[str, Any]]  # by split
 Summary = tuple[str, dict[str, str], Report]  # title and columns of the table, and its figures
 # Figures of the report -> the columns of the summary table.
@@ -140,9 +142,12 @@ def texts(settings: params.TextTokenize, base: Path, target: Path) -> Summary:
         task = sequence_targets.completed(task, tokenizer, config)
         encoder = sequence_targets.Encoder(task, source)
 
+    novel = novel_classes.read(CLEAN)
+
     def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
+        own = novel.get(table.stem, task)
         found = text_arrays.tokenize(
-            table, tokenizer, folder, settings.chunk_size, advance, task, chosen.truncation, encoder
+            table, tokenizer, folder, settings.chunk_size, advance, own, chosen.truncation, encoder
         )
         unknown_tokens.check(table.stem, found["unknown"], settings.unknown)
         if "targets" in found:
@@ -152,8 +157,8 @@ def texts(settings: params.TextTokenize, base: Path, target: Path) -> Summary:
 
     pair = len(text_pairs.columns(TABLES[0])) == 2
     reads = input_spec.TextInput(chosen.max_length, chosen.truncation, config.get("pad_token_id") or 0, pair)
-    report = write(task, reads, "documents", tokenize, target, chosen.reason)
-    name_unknown(report, task, settings.unknown)
+    report = write(task, reads, "documents", tokenize, target, chosen.reason, novel)
+    name_unknown(report, task, settings.unknown, novel)
     for split, part in report.items():
         if "targets" in part:
             show_targets(split, part["targets"])
@@ -191,10 +196,16 @@ def length(
     return chosen, reads, document_windows.open_tokenizer(base, chosen.max_length)
 
 
-def name_unknown(report: Report, task: task_spec.TaskSpec, limits: params.Unknown) -> None:
+def name_unknown(
+    report: Report,
+    task: task_spec.TaskSpec,
+    limits: params.Unknown,
+    novel: Mapping[str, task_spec.TaskSpec] = NO_TASKS,
+) -> None:
     """Print the splits and names with many tokens that the tokenizer does not know."""
     for split, part in report.items():
-        if warning := unknown_tokens.named(split, part["unknown"], task.names, limits):
+        names = novel.get(split, task).names
+        if warning := unknown_tokens.named(split, part["unknown"], names, limits):
             console.say(f"[yellow]unknown tokens:[/] {escape(warning)}")
 
 
@@ -220,17 +231,22 @@ def write(
     tokenize: Callable[..., dict[str, Any]],
     target: Path,
     reason: str | None = None,
+    novel: Mapping[str, task_spec.TaskSpec] = NO_TASKS,
 ) -> Report:
     """Write the folder `target`: arrays by `tokenize(table, folder, advance)`, and the JSON files.
 
-    `reason` is that of the length, if it was chosen from the data. Return the report.
+    `reason` is that of the length, if it was chosen from the data; `novel` are the tasks of further splits.
+    Return the report.
     """
-    total = sum(pq.ParquetFile(table).metadata.num_rows for table in TABLES)
+    tables = [*TABLES, *(CLEAN / f"{split}.parquet" for split in novel)]
+    total = sum(pq.ParquetFile(table).metadata.num_rows for table in tables)
     meta = {"task": task_spec.described(task), "input": input_spec.described(reads)} | (
         {"reasons": {"max_length": reason}} if reason else {}
     )
     with console.progress("tokenize", total, unit) as advance:
-        report = {table.stem: tokenize(table, target, advance) for table in TABLES}
+        report = {table.stem: tokenize(table, target, advance) for table in tables}
+    for split, own in novel.items():
+        novel_classes.write(target, split, own)
     storage.write_json(target / "meta.json", meta)
     storage.write_json(target / "report.json", report)
     return report

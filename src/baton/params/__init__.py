@@ -31,6 +31,13 @@ from baton.params.encoded_sources import (
     TextBeside,
     TorchvisionSource,
 )
+from baton.params.episodes import (
+    Episodes,
+    EpisodesStrategy,
+    NovelClasses,
+    PrototypicalEpisodes,
+    ReptileEpisodes,
+)
 from baton.params.evaluate import (
     BandsBaseline,
     Baseline,
@@ -192,6 +199,8 @@ __all__ = [
     "Encoder",
     "EncoderDecoderBase",
     "EncoderDecoderStudent",
+    "Episodes",
+    "EpisodesStrategy",
     "Evaluate",
     "FeaturesBaseline",
     "Files",
@@ -240,6 +249,7 @@ __all__ = [
     "NearestBaseline",
     "NoTracking",
     "NonInferiority",
+    "NovelClasses",
     "NpmPackage",
     "NumbersTask",
     "OfImages",
@@ -259,8 +269,10 @@ __all__ = [
     "ProbeStrategy",
     "Promotion",
     "PrototypesStrategy",
+    "PrototypicalEpisodes",
     "RandAugment",
     "RegisteredBase",
+    "ReptileEpisodes",
     "ResizedCrop",
     "Retrain",
     "Robustness",

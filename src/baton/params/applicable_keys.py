@@ -36,6 +36,7 @@ def _of_trainings(key: str, kinds: Row, otherwise: Any, needed: str = "") -> tup
 KEYS = (
     Key("preprocess.label_names", Row(tasks=f"{NAMES} tokens"), ({},)),
     Key("preprocess.text_pair_column", Row(tasks=f"{ROWS} spans"), (None,)),
+    Key("preprocess.novel", Row(tasks="classes"), (None,)),
     Key("preprocess.checks.small_class", Row(tasks="classes"), ("fail", "keep", "drop")),
     Key("preprocess.checks.small_class", Row(tasks=f"{NAMES} tokens"), ("keep",)),
     *_of_trainings("tokens", Row("text"), None),
@@ -51,6 +52,7 @@ KEYS = (
     *_of_trainings("augmentation.masks", Row("audio"), None, "null"),
     *_of_trainings("augmentation.mixup", Row(PICTURES), 0.0),  # texts cannot be mixed as images are
     *_of_trainings("augmentation.cutmix", Row(PICTURES), 0.0),
+    Key("finetune.episodes", Row("text", "classes"), (None,)),
     Key("finetune.head.pooling", Row(tasks=f"{ROWS} sequence"), ("mean", "cls")),  # words are not pooled
     Key("distill.temperature", Row(tasks=ALL_BUT_NUMBERS), (1.0,)),  # numbers have no probabilities
     # Both ask whether an answer is right.

@@ -3,7 +3,8 @@
 Outputs: `{train,val,test}.parquet` (id string, text string, text_pair string if rows are
 pairs, the target as indexes into the names in
 `task.json`, see `target_cells`, weight float32 if params name its column, and the kept columns as strings;
-for images and sound see `image_tables`), `units.parquet` (see `row_attributes`), `task.json` (see
+for images and sound see `image_tables`), the same of novel classes (see `contracts.novel_classes`),
+`units.parquet` (see `row_attributes`), `task.json` (see
 `contracts.task_spec`; names are sorted, numbers by value), `report.json`. Equal inputs and params
 give equal bytes.
 """
@@ -27,6 +28,7 @@ from baton.tables import (
     label_drift,
     labels,
     near_rows,
+    novel_rows,
     pair_notes,
     readers,
     run_checks,
@@ -84,6 +86,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
     without = {split: sum(not cells.names(row.label) for row in parts[split]) for split in SPLITS}
     if names and any(without.values()):
         report["without_label"] = without
+    report |= novel_rows.report(checked.novel, parts, checked.alike)
     if summary := cells.summary(parts):
         report["numbers"] = summary
     spec = cells.spec(names, [row.label for row in parts["train"]])
@@ -100,6 +103,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
                 image_rows.write(folder, raw_tables, parts, spec, settings, cells)
             case params.AudioPreprocess():
                 encoded_rows.write(folder, raw_tables, parts, spec, settings, cells, AUDIO)
+        novel_rows.write(folder, checked.novel, settings, cells)
         clean_tables.write_units(
             folder / row_attributes.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike)
         )
