@@ -3,8 +3,8 @@
 Read data/arrays and data/base; write models/teacher, its logits on all splits (data/predictions/teacher),
 metrics/finetune.json and curves/finetune.csv. Each seed is a training run; the teacher is that of the best
 seed on val, and data/predictions/seeds/teacher holds the test logits of all seeds. With few rows it may be a
-linear probe (`few`). DVC runs it as `sh stages/run finetune`; after an interruption it resumes where it
-stopped.
+linear probe (`few`). If classes are held out, its backbone is tested on few-shot episodes of them. DVC runs
+it as `sh stages/run finetune`; after an interruption it resumes where it stopped.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from baton.arrays import tokenizer_training
 from baton.batches import array_splits
 from baton.contracts import predictions, transfer_set
 from baton.contracts.task_spec import Sequence
-from baton.fitting import costs, seed_choice, small_data, trainings
+from baton.fitting import costs, novel_figures, seed_choice, small_data, trainings
 from baton.losses import loss, task_losses
 from baton.models import model_folder
 from baton.runtime import resolve, sharding
@@ -46,7 +46,8 @@ def main() -> None:
             spent.start()
             made = small_data.train(partial(new, own, job), loss_fn, own, job)
             spent.add()
-            best = trained.add("teacher", seed, made.curve, made.figures)
+            figures = made.figures | novel_figures.figures(made.model, own, job)
+            best = trained.add("teacher", seed, made.curve, figures)
             trained.answered(
                 "teacher",
                 seed,

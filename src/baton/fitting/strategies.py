@@ -18,7 +18,7 @@ from baton.batches.feature_batches import FeatureSplit
 from baton.batches.sampler import Split
 from baton.contracts import row_attributes
 from baton.contracts.task_spec import Labels
-from baton.fitting import features, pairs, trainings
+from baton.fitting import episodes, features, pairs, trainings
 from baton.fitting.seed_choice import ARRAYS, Figures
 from baton.losses.loss import Loss
 from baton.models.classifier import HeadAlone
@@ -59,8 +59,14 @@ def train(
             console.say(f"features are not kept on disk: {why}")
         case params.LoraStrategy():
             return _adapted(make(), settings.strategy, loss_fn, settings, job, name)
-        case params.PairsStrategy():
-            return _contrasted(make(), settings.strategy, settings, job, name)
+        case params.PairsStrategy() as strategy:
+            model = make()
+            made = pairs.fit(f"{name}_pairs", model, strategy, settings, job)
+            return _then_probed(model, made, settings, job)
+        case params.EpisodesStrategy() as strategy:
+            model = make()
+            made = episodes.fit(f"{name}_episodes", model, strategy, settings, job)
+            return _then_probed(model, made, settings, job)
         case _:
             pass
     model = make()
@@ -97,15 +103,10 @@ def _adapted(
     return Trained(model, made.curve, figures, made.packs, trainings.Reading(model, job.data.splits))
 
 
-def _contrasted(
-    model: Classifier,
-    strategy: params.PairsStrategy,
-    settings: params.Finetune,
-    job: trainings.Job,
-    name: str,
+def _then_probed(
+    model: Classifier, made: trainings.Fitted, settings: params.Finetune, job: trainings.Job
 ) -> Trained:
-    """Train the backbone on pairs, then fit a probe to its features."""
-    made = pairs.fit(f"{name}_pairs", model, strategy, settings, job)
+    """Fit a probe to the features of a backbone that was trained without a head."""
     unkept = resume.StageCheckpoints(job.checkpoints.folder, job.checkpoints.seconds)  # the backbone changed
     probed = fitted(model, settings, dataclasses.replace(job, checkpoints=unkept))
     steps = int(made.figures["steps"])

@@ -42,6 +42,13 @@ from baton.params.encoded_sources import (
     TextBeside,
     TorchvisionSource,
 )
+from baton.params.episodes import (
+    Episodes,
+    EpisodesStrategy,
+    NovelClasses,
+    PrototypicalEpisodes,
+    ReptileEpisodes,
+)
 from baton.params.evaluate import (
     BandsBaseline,
     Baseline,
@@ -205,6 +212,8 @@ __all__ = [
     "Encoder",
     "EncoderDecoderBase",
     "EncoderDecoderStudent",
+    "Episodes",
+    "EpisodesStrategy",
     "Evaluate",
     "FeaturesBaseline",
     "FileKnowledge",
@@ -256,6 +265,7 @@ __all__ = [
     "NearestBaseline",
     "NoTracking",
     "NonInferiority",
+    "NovelClasses",
     "NpmPackage",
     "NumbersTask",
     "OfImages",
@@ -275,8 +285,10 @@ __all__ = [
     "ProbeStrategy",
     "Promotion",
     "PrototypesStrategy",
+    "PrototypicalEpisodes",
     "RandAugment",
     "RegisteredBase",
+    "ReptileEpisodes",
     "ResizedCrop",
     "Retrain",
     "Robustness",

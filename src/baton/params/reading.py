@@ -15,6 +15,7 @@ from baton.errors import ParamsError
 from baton.params import (
     applicable_keys,
     combinations,
+    episode_checks,
     input_checks,
     number_checks,
     sequence_checks,
@@ -77,6 +78,7 @@ class Params(Section):
             *sequence_checks.problems(self),
             *span_checks.problems(self),
             *token_checks.problems(self),
+            *episode_checks.problems(self),
         ]
         if problems:
             raise ValueError("; ".join(problems))

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from baton.params.augmentation import AnyAugmentation
+from baton.params.episodes import Episodes
 from baton.params.fields import Count, Section, Seed
 from baton.params.heads import Head
 from baton.params.knowledge import Knowledge
@@ -112,11 +113,15 @@ class Training(Section):
 
 
 class Finetune(Training):
-    """The teacher. `strategy` says which weights are trained, or how a head on frozen features is made."""
+    """The teacher. `strategy` says which weights are trained, or how a head on frozen features is made.
+
+    `episodes` says how few-shot learning is tested on the classes of `preprocess.novel`; null: it is not.
+    """
 
     strategy: Strategy
     head: Head
     keep: Literal["best", "all"]  # seeds whose answers on train are kept, for `distill.knowledge`
+    episodes: Episodes | None = None
 
     @model_validator(mode="after")
     def _fitted(self) -> "Finetune":
