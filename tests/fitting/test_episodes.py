@@ -40,7 +40,7 @@ def strategy(method: str, **changes: Any) -> dict[str, Any]:
 
 
 def settings(method: str, episodes: dict[str, Any] | None = EPISODES, **changes: Any) -> params.Finetune:
-    own = {"head": HEAD, "strategy": strategy(method), "episodes": episodes, "dropout": 0.1}
+    own = {"head": HEAD, "keep": "best", "strategy": strategy(method), "episodes": episodes, "dropout": 0.1}
     return params.Finetune.model_validate(tiny.TRAINING | own | changes)
 
 
