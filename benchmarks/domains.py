@@ -101,7 +101,7 @@ def edited(
     made["tokenize"] |= {"max_length": 64, "truncation": {"kind": "head"}}
     made["finetune"] |= {
         "seeds": [seed],
-        "probe": None,
+        "strategy": {"kind": "full"},
         "epochs": options.epochs or made["finetune"]["epochs"],
     }
     if options.epochs:
@@ -185,7 +185,7 @@ def verdict(own: dict[str, list[Measured]]) -> str:
     chosen = max(means, key=lambda source: means[source].logme)
     best = max(means, key=lambda source: means[source].accuracy)
     lost = 100 * (means[best].accuracy - means[chosen].accuracy)
-    lead = "LogME chooses the best" if chosen == best else f"LogME chooses {chosen}, {best} is best"
+    lead = f"LogME chooses {chosen}, {best} is best" if lost else "LogME chooses the best"
     return f"{lead} ({lost:.1f} points lost); rank correlation {agreement([*means.values()]):+.2f}"
 
 
