@@ -110,11 +110,10 @@ def _then_probed(
     unkept = resume.StageCheckpoints(job.checkpoints.folder, job.checkpoints.seconds)  # the backbone changed
     probed = fitted(model, settings, dataclasses.replace(job, checkpoints=unkept))
     steps = int(made.figures["steps"])
-    figures = probed.figures | {"steps": steps, "best_step": steps}
+    figures = probed.figures | {"steps": steps, "best_step": made.figures["best_step"]}
     figures |= {"trained_parameters": figures["parameters"]}
-    curve = [row | {"model": "teacher"} for row in made.curve if "loss" in row]  # of pairs; val's is another
-    curve += [row | {"step": steps, "epoch": 1.0} for row in probed.curve]
-    return probed._replace(curve=curve, figures=figures)
+    curve = [row | {"step": steps, "epoch": 1.0} for row in probed.curve]
+    return probed._replace(curve=[*made.curve, *curve], figures=figures)
 
 
 def fitted(model: Classifier, settings: params.Finetune, job: trainings.Job) -> Trained:
