@@ -118,7 +118,7 @@ class TextClassifier(EncoderClassifier):
             input_ids=input_ids, attention_mask=mask, position_ids=positions, **{varlen.NAME: packed}, **read
         )
 
-    def forward(
+    def read(
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None,
@@ -127,17 +127,19 @@ class TextClassifier(EncoderClassifier):
         types: torch.Tensor | None = None,
         places: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return logits (batch, width), or those of units, (units, width).
+        """Return what a head reads: the pooled features (batch, width), or vectors of units (units, width).
 
         The arguments are those of `features`, and `places`, (units,) int64: the tokens that stand for units,
         in the flattened `input_ids`. The head then reads their vectors instead of pooled ones.
         """
         if places is None:
-            read = self.features(input_ids, attention_mask, owners, packing, types)
-        else:
-            states = self._encoded(input_ids, attention_mask, packing, types).last_hidden_state
-            read = states.reshape(-1, states.shape[-1]).index_select(0, places)  # (units, width)
-        logits: torch.Tensor = self.head(read)
+            return self.features(input_ids, attention_mask, owners, packing, types)
+        states = self._encoded(input_ids, attention_mask, packing, types).last_hidden_state
+        return states.reshape(-1, states.shape[-1]).index_select(0, places)  # type: ignore[no-any-return]
+
+    def forward(self, *inputs: Any) -> torch.Tensor:
+        """Return logits (batch, width), or those of units, (units, width); the arguments are those of `read`."""
+        logits: torch.Tensor = self.head(self.read(*inputs))
         return logits
 
     def unpackable(self) -> str | None:

@@ -32,6 +32,7 @@ from baton.params.problems import problem
 from baton.params.runtime import Runtime, Tracking
 from baton.params.source import Source
 from baton.params.task import AUTO, Task
+from baton.params.task_set import Tasks
 from baton.params.tokenize import Tokenize
 from baton.params.training import Distill, Finetune
 
@@ -46,6 +47,7 @@ class Params(Section):
     base: Base
     student_base: StudentBase | None
     task: Task
+    tasks: Tasks
     preprocess: Preprocess
     tokenize: Tokenize
     finetune: Finetune

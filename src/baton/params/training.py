@@ -10,6 +10,7 @@ from baton.params.fields import Count, Section, Seed
 from baton.params.heads import Head
 from baton.params.strategy import FITTED, Strategy, strategies
 from baton.params.students import Student
+from baton.params.task_set import Mixing
 
 LEAST = 4  # samples of which pairs are made: two of each of two classes
 
@@ -111,8 +112,12 @@ class Training(Section):
 
 
 class Finetune(Training):
-    """The teacher. `strategy` says which weights are trained, or how a head on frozen features is made."""
+    """The teacher. `strategy` says which weights are trained, or how a head on frozen features is made.
 
+    `mixing`, only with several `tasks`, says how often each of them has a step.
+    """
+
+    mixing: Mixing | None = None
     strategy: Strategy
     head: Head
 
