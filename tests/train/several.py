@@ -4,16 +4,15 @@ import contextlib
 from datetime import timedelta
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from baton import params, tracking
 from baton.batches.alternating_batches import AlternatingBatches
 from baton.fitting import several_tasks, trainings
+from baton.losses import task_losses
 from baton.losses.loss import Loss
 from baton.losses.loss import supervised as supervised_loss
-from baton.losses import task_losses
 from baton.models import model_folder
 from baton.models.several_heads import SeveralHeads
 from baton.runtime import distributed, resolve
