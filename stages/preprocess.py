@@ -1,7 +1,7 @@
 """Check the raw rows, cut the splits and write clean tables.
 
 params `preprocess` and `task`; `data/raw/` -> `data/clean/`: `{train,val,test}.parquet`, `task.json`,
-`report.json`.
+`report.json`, and `unlabelled.parquet` if there are rows without labels.
 Run by DVC: `sh stages/run preprocess`.
 """
 
@@ -71,6 +71,8 @@ def show(report: dict[str, Any], words: str) -> None:
     console.table("Rows", ("split", "raw", "clean"), lines)
     if without := report.get("without_label"):
         console.say(f"rows without a label: {', '.join(f'{split} {n}' for split, n in without.items())}")
+    if unlabelled := report.get("unlabelled"):
+        show_unlabelled(unlabelled)
     if numbers := report.get("numbers"):
         show_numbers(numbers)
     if 0 < len(classes) <= MOST_CLASSES:
@@ -79,6 +81,23 @@ def show(report: dict[str, Any], words: str) -> None:
             ("label", *clean.SPLITS),
             [(label, *counts.values()) for label, counts in classes.items()],
         )
+
+
+def show_unlabelled(found: dict[str, Any]) -> None:
+    """Print where rows without labels come from, and which of them were dropped."""
+    for remark in found["remarks"]:
+        console.say(f"[yellow]note:[/] {escape(remark)}")
+    names = {"train": "left of train by shots", "unlabelled": "source.unlabelled"}
+    lines = [
+        (
+            names[origin],
+            own["rows"],
+            own["kept"],
+            ", ".join(f"{check} {count:,}" for check, count in own["dropped"].items()) or "–",
+        )
+        for origin, own in found["origins"].items()
+    ]
+    console.table("Rows without labels", ("origin", "rows", "kept", "dropped"), lines)
 
 
 def show_numbers(numbers: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """Clean text to token arrays, clean images to pixel arrays, both, or clean sound to spectrograms.
 
 Read data/clean and data/base; write data/arrays: memory-mapped arrays of each split, meta.json (the task, and
-what a model must know about its input) and report.json. If the student has its own base model
-(data/base/student), write the same for it to data/arrays/student. DVC runs it as `sh stages/run tokenize`.
+what a model must know about its input) and report.json. If there are rows without labels, a further split,
+`transfer`, has the rows of train and these. If the student has its own base model (data/base/student), write
+the same for it to data/arrays/student. DVC runs it as `sh stages/run tokenize`.
 """
 
 import dataclasses
@@ -10,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from rich.markup import escape
 from tokenizers import Tokenizer
 
@@ -24,15 +24,17 @@ from baton.arrays import (
     image_text_arrays,
     length_choice,
     sequence_targets,
+    split_rows,
     text_arrays,
     tokenizer_training,
     unknown_tokens,
 )
-from baton.contracts import input_spec, row_attributes, task_spec, text_pairs
+from baton.contracts import input_spec, row_attributes, task_spec, text_pairs, transfer_set
 from baton.texts import document_windows
 
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
 TABLES = [CLEAN / f"{split}.parquet" for split in text_arrays.SPLITS]
+UNLABELLED = CLEAN / transfer_set.TABLE  # of texts alone, if there are any
 Report = dict[str, dict[str, Any]]  # by split
 Summary = tuple[str, dict[str, str], Report]  # title and columns of the table, and its figures
 # Figures of the report -> the columns of the summary table.
@@ -140,14 +142,20 @@ def texts(settings: params.TextTokenize, base: Path, target: Path) -> Summary:
         task = sequence_targets.completed(task, tokenizer, config)
         encoder = sequence_targets.Encoder(task, source)
 
-    def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
+    def tokenize(
+        table: Path, folder: Path, advance: Callable[[int], object], more: Path | None = None
+    ) -> dict[str, Any]:
         found = text_arrays.tokenize(
-            table, tokenizer, folder, settings.chunk_size, advance, task, chosen.truncation, encoder
+            table, tokenizer, folder, settings.chunk_size, advance, task, chosen.truncation, encoder, more
         )
-        unknown_tokens.check(table.stem, found["unknown"], settings.unknown)
+        split = split_rows.SplitRows(table, more).split
+        unknown_tokens.check(split, found["unknown"], settings.unknown)
         if "targets" in found:
-            unknown_tokens.check(f"{table.stem}, targets", found["targets"]["unknown"], settings.unknown)
-        row_attributes.write(table, folder)
+            unknown_tokens.check(f"{split}, targets", found["targets"]["unknown"], settings.unknown)
+        if more is None:
+            row_attributes.write(table, folder)
+        else:
+            row_attributes.write_transfer(table, split_rows.count(more), folder)
         return found
 
     pair = len(text_pairs.columns(TABLES[0])) == 2
@@ -223,14 +231,18 @@ def write(
 ) -> Report:
     """Write the folder `target`: arrays by `tokenize(table, folder, advance)`, and the JSON files.
 
-    `reason` is that of the length, if it was chosen from the data. Return the report.
+    If there are rows without labels, `tokenize` also gets their table. `reason` is that of the length, if it
+    was chosen from the data. Return the report.
     """
-    total = sum(pq.ParquetFile(table).metadata.num_rows for table in TABLES)
+    more = UNLABELLED if UNLABELLED.is_file() else None
+    total = sum(map(split_rows.count, [*TABLES, *([TABLES[0], more] if more else [])]))
     meta = {"task": task_spec.described(task), "input": input_spec.described(reads)} | (
         {"reasons": {"max_length": reason}} if reason else {}
     )
     with console.progress("tokenize", total, unit) as advance:
         report = {table.stem: tokenize(table, target, advance) for table in TABLES}
+        if more:
+            report[transfer_set.TRANSFER] = tokenize(TABLES[0], target, advance, more)
     storage.write_json(target / "meta.json", meta)
     storage.write_json(target / "report.json", report)
     return report

@@ -116,6 +116,7 @@ def settings() -> Callable[..., params.TextPreprocess]:
             "validation": {"kind": "share", "share": 0.2},
             "test": {"kind": "share", "share": 0.2},
             "limit": {"train": None, "test": None},
+            "shots": None,
             "seed": 0,
             "max_dropped": {"rows": 1.0, "rows_of_class": 1.0},
         }
@@ -142,6 +143,7 @@ def image_settings() -> Callable[..., params.ImagePreprocess]:
             "validation": {"kind": "share", "share": 0.2},
             "test": {"kind": "share", "share": 0.2},
             "limit": {"train": None, "test": None},
+            "shots": None,
             "seed": 0,
             "max_dropped": {"rows": 1.0, "rows_of_class": 1.0},
             "max_pixels": 1_000_000,
@@ -170,6 +172,7 @@ def audio_settings() -> Callable[..., params.AudioPreprocess]:
             "validation": {"kind": "share", "share": 0.2},
             "test": {"kind": "share", "share": 0.2},
             "limit": {"train": None, "test": None},
+            "shots": None,
             "seed": 0,
             "max_dropped": {"rows": 1.0, "rows_of_class": 1.0},
             "max_seconds": 10.0,

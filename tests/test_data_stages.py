@@ -14,6 +14,8 @@ import pytest
 from safetensors.numpy import save
 
 from baton import console, params
+from baton.batches import array_splits
+from tests import tiny
 
 BASE = {
     "config.json": b'{"model_type": "bert"}',
@@ -66,11 +68,12 @@ def project(workplace: Path, root: Path) -> Callable[..., Path]:
 
 def run(capsys: pytest.CaptureFixture[str], *stages: str) -> str:
     """Run stages like their scripts; return the stderr of the failing one ('' if none failed)."""
-    from stages import download, preprocess
+    from stages import download, preprocess, tokenize
 
+    mains = {"download": download.main, "preprocess": preprocess.main, "tokenize": tokenize.main}
     for name in stages:
         try:
-            console.run({"download": download.main, "preprocess": preprocess.main}[name])
+            console.run(mains[name])
         except SystemExit as stopped:
             return capsys.readouterr().err if stopped.code == 1 else f"exit {stopped.code}"
     return ""
@@ -161,6 +164,67 @@ def test_folders_of_texts(project: Callable[..., Path], capsys: pytest.CaptureFi
 
 def read_rows(split: str) -> list[dict[str, Any]]:
     return list(pq.read_table(f"data/clean/{split}.parquet").to_pylist())
+
+
+MORE = ("new text 1", "new text 2", "X", "pos text 3")  # the third is in test, the last in train
+
+
+def learnable(tmp_path: Path, root: Path, shots: int | None) -> dict[str, Any]:
+    """Return an edit of params: shots, a file without labels, and a teacher and a student with tokenizers."""
+    tiny.write_base(tmp_path / "teacher")
+    tiny.write_base(tmp_path / "work/inbox/student", vocabulary=90)
+    raw = params.read_raw(root / "params.yaml")
+    (tmp_path / "work/inbox/more.csv").write_text("text\n" + "".join(f"{text}\n" for text in MORE))
+    files = {"train": "inbox/train.csv", "test": "inbox/test.csv"}
+    local = {"kind": "local", "licence": "mine"}
+    return {
+        "source": local | {"files": files, "unlabelled": "inbox/more.csv"},
+        "base": {path.name: path.read_bytes() for path in (tmp_path / "teacher").iterdir()},
+        "student_base": local | {"folder": "inbox/student"},
+        "preprocess": raw["preprocess"] | {"format": CSV, "shots": shots},
+        "tokenize": raw["tokenize"] | {"max_length": 16},
+        "distill": raw["distill"] | {"student": {"kind": "base", "layers": None}},
+    }
+
+
+@pytest.mark.parametrize("shots", [None, 4])
+def test_rows_without_labels_become_the_split_transfer(
+    project: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    root: Path,
+    shots: int | None,
+) -> None:
+    folder = project(**learnable(tmp_path, root, shots))
+    assert run(capsys, "download", "preprocess", "tokenize") == ""
+    splits = {split: [row["id"] for row in read_rows(split)] for split in ("train", "val", "unlabelled")}
+    assert len(splits["train"]) + len(splits["val"]) == (40 if shots is None else 8)
+    assert splits["unlabelled"][-2:] == ["unlabelled:1", "unlabelled:2"]
+    assert len(splits["unlabelled"]) == 2 + (0 if shots is None else 32)
+    for arrays in (folder / "data/arrays", folder / "data/arrays/student"):
+        opened = array_splits.open_splits(arrays)
+        assert array_splits.read_ids(arrays, "transfer") == splits["train"] + splits["unlabelled"]
+        marked = array_splits.labelled(arrays, "transfer")
+        assert marked.tolist() == [True] * len(splits["train"]) + [False] * len(splits["unlabelled"])
+        assert not opened["transfer"].targets.all[~marked].any()
+        report = json.loads((arrays / "report.json").read_text())
+        assert list(report) == ["test", "train", "transfer", "val"]
+    first = {path: path.read_bytes() for path in Path("data").rglob("*") if path.is_file()}
+    assert run(capsys, "download", "preprocess", "tokenize") == ""
+    assert {path: path.read_bytes() for path in Path("data").rglob("*") if path.is_file()} == first
+    # What is evaluated and compared does not know the split.
+    assert {path.stem for path in Path("data/clean").glob("*.parquet")} == {*splits, "test", "units"}
+    assert [*array_splits.SPLITS] == ["train", "val", "test"]
+
+
+def test_without_such_rows_there_is_no_further_split(
+    project: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path, root: Path
+) -> None:
+    edit = learnable(tmp_path, root, None)
+    edit["source"]["unlabelled"] = None
+    project(**edit)
+    assert run(capsys, "download", "preprocess", "tokenize") == ""
+    assert not [path for path in Path("data").rglob("*") if "transfer" in path.name or "unlab" in path.name]
 
 
 def test_a_base_without_a_tokenizer(project: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,6 +88,86 @@ def test_a_split_of_the_hub_is_one_file_or_several_of_parquet(tmp_path: Path) ->
     assert "source.files.train" in problems(edited(tmp_path, of_the_hub("../a.parquet")))
 
 
+def of_rows_without_labels(recipe: str, names: Any, **source: Any) -> dict[str, Any]:
+    raw = params.read_raw(ROOT / f"recipes/{recipe}.yaml")
+    raw["source"] |= {"unlabelled": names} | source
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("recipe", "names", "read"),
+    [
+        ("csv", "inbox/more.csv", ("inbox/more.csv",)),
+        ("csv", ["inbox/a.csv", "inbox/b"], ("inbox/a.csv", "inbox/b")),
+        ("labels-csv", "inbox/more.csv", ("inbox/more.csv",)),
+        ("numbers-csv", "inbox/more.csv", ("inbox/more.csv",)),
+        ("reuters-r8-minilm", ["a.tab", "b.tab"], ("a.tab", "b.tab")),
+        ("imdb-bert", ["a.parquet", "b.parquet"], ("a.parquet", "b.parquet")),
+        ("spam-assassin", "mails/*", ("mails/*",)),
+        ("csv", None, None),
+    ],
+)
+def test_a_source_may_have_rows_without_labels(recipe: str, names: Any, read: tuple[str, ...] | None) -> None:
+    source: Any = params.checked(of_rows_without_labels(recipe, names), params.PATH).source
+    assert source.unlabelled == read
+    without = params.read_raw(ROOT / f"recipes/{recipe}.yaml")
+    source = params.checked(without, params.PATH).source
+    assert source.unlabelled is None
+
+
+@pytest.mark.parametrize(
+    ("recipe", "names", "message"),
+    [
+        ("csv", "more.csv", "source.unlabelled: must be in inbox/"),
+        ("csv", [], "source.unlabelled: must name at least one file; null"),
+        ("csv", ["inbox/a.csv", "inbox/a.csv"], "source.unlabelled: names a file twice"),
+        ("csv", 3, "source.unlabelled: input should be a valid string"),
+        ("reuters-r8-minilm", "../a.tab", "source.unlabelled: must be a relative path without '..'"),
+        ("imdb-bert", ["a.csv", "b.csv"], "source.unlabelled: several files can be joined"),
+        (
+            "squad",
+            "inbox/more.json",
+            "source.unlabelled is [inbox/more.json], but task.kind is spans: set it to null",
+        ),
+        ("image-folder", "inbox/more", "source.unlabelled: unknown key"),
+        ("20newsgroups-bert", "inbox/more", "source.unlabelled: unknown key"),
+    ],
+)
+def test_files_of_rows_without_labels_that_cannot_be_read_are_refused(
+    recipe: str, names: Any, message: str
+) -> None:
+    raw = of_rows_without_labels(recipe, names)
+    with pytest.raises(ParamsError) as caught:
+        params.checked(raw, params.PATH)
+    assert f"1 problem\n  - {message}" in str(caught.value)
+
+
+def test_images_have_no_rows_without_labels() -> None:
+    files = {"kind": "local", "files": {"train": "inbox/a.parquet"}, "licence": "mine"}
+    raw = params.read_raw(ROOT / "recipes/image-folder.yaml") | {"source": files}
+    params.checked(raw, params.PATH)
+    raw["source"] |= {"unlabelled": "inbox/b.parquet"}
+    with pytest.raises(
+        ParamsError, match=r"source.unlabelled is \[.*but preprocess.kind is images: set it to"
+    ):
+        params.checked(raw, params.PATH)
+
+
+def test_only_classes_have_shots_and_at_least_two(tmp_path: Path) -> None:
+    for recipe in ("csv", "image-folder", "audio-folder", "image-text-csv"):
+        raw = params.read_raw(ROOT / f"recipes/{recipe}.yaml")
+        raw["preprocess"]["shots"] = 8
+        assert params.checked(raw, params.PATH).preprocess.shots == 8
+    for recipe, kind in (("labels-csv", "labels"), ("numbers-csv", "numbers"), ("tokens-conll", "tokens")):
+        raw = params.read_raw(ROOT / f"recipes/{recipe}.yaml")
+        raw["preprocess"]["shots"] = 8
+        with pytest.raises(ParamsError, match=f"preprocess.shots is 8, but task.kind is {kind}: set it to"):
+            params.checked(raw, params.PATH)
+    for wrong in (1, 0, 2.5):
+        found = problems(edited(tmp_path, lambda raw, wrong=wrong: raw["preprocess"].update(shots=wrong)))
+        assert "preprocess.shots" in found
+
+
 def test_baselines_that_the_data_do_not_have_are_refused(tmp_path: Path) -> None:
     tfidf = {"kind": "tfidf", "model": "svm", "min_df": 1, "max_ngram": 1, "stop_words": None, "C": [1.0]}
     features = {"kind": "features", "model": "linear", "neighbours": 5, "C": [1.0]}
@@ -421,6 +501,10 @@ OPTIONAL = {
     "TableSource.text_column": "needed for images with texts",
     "PerSplit.val": "no file: it is cut",
     "PerSplit.test": "no file: it is cut",
+    "WheelSource.unlabelled": "no file: all rows have labels",
+    "PackageSource.unlabelled": "no file: all rows have labels",
+    "HubSource.unlabelled": "no file: all rows have labels",
+    "LocalSource.unlabelled": "no file: all rows have labels",
 }
 
 
@@ -479,6 +563,7 @@ def test_no_key_has_a_hidden_default() -> None:
         ),
         ("csv", "preprocess.format.escape", "preprocess.format.escape: missing; add the line `escape: null`"),
         ("image-folder", "source.only", "source.only: missing; add the line `only: '*'`"),
+        ("csv", "preprocess.shots", "preprocess.shots: missing; add the line `shots: null`"),
         ("csv", "finetune.epochs", "finetune.epochs: missing\n"),
     ],
 )

@@ -70,3 +70,16 @@ def test_their_mean_is_one_and_other_splits_have_none(project: None) -> None:
     assert row_attributes.weights(trainings.ARRAYS, "val", 12) is None
     with pytest.raises(DataError, match=r"(?s)does not match the other arrays.*got: +36 rows.*next:"):
         row_attributes.weights(trainings.ARRAYS, "train", 35)
+
+
+def test_rows_without_labels_weigh_as_much_as_those_of_train_on_average(project: None) -> None:
+    texts = [f"the tanker left port {number}" for number in range(5)]
+    pq.write_table(
+        pa.table({"id": [f"unlabelled:{n}" for n in range(5)], "text": texts}),
+        "data/clean/unlabelled.parquet",
+    )
+    tokenize.main()
+    train = row_attributes.weights(trainings.ARRAYS, "train", 36)
+    read = row_attributes.weights(trainings.ARRAYS, "transfer", 41)
+    assert train is not None and read is not None
+    assert read.tolist() == pytest.approx([*train.tolist(), *[1.0] * 5])

@@ -8,6 +8,7 @@ from baton import params
 from baton.errors import DataError
 from baton.evaluate import baselines
 from baton.evaluate.baselines import Outputs
+from baton.linear.regularisation import regularised
 from baton.tasks import metrics
 from tests.evaluate.conftest import NAMES, Split
 
@@ -171,7 +172,7 @@ def test_other_validation_rows_choose_another() -> None:
         ({0.1: 0.5, 1.0: 0.6, 10.0: 0.5, 100.0: 0.7}, 100.0, 4),
     ):
         tried.clear()
-        assert baselines.regularised(Scored, grid, (nothing, nothing), (scores, nothing))[1] == chosen
+        assert regularised(Scored, grid, (nothing, nothing), (scores, nothing))[1] == chosen
         assert len(tried) == count
 
 

@@ -21,7 +21,6 @@ from baton import params, storage
 from baton.contracts import input_spec, predictions, task_spec
 from baton.contracts.task_spec import Labels
 from baton.evaluate import (
-    baselines,
     f1_bootstrap,
     inputs,
     label_outputs,
@@ -32,9 +31,10 @@ from baton.evaluate import (
     results,
     task_reports,
 )
-from baton.evaluate.baselines import TOLERANCE
 from baton.evaluate.label_outputs import LabelOutputs
 from baton.evaluate.label_reports import LabelReports
+from baton.linear.regularisation import TOLERANCE, logistic, svm
+from baton.linear.tfidf import vectorize
 from baton.tasks import figure_scale, label_thresholds
 from baton.tasks.label_figures import LabelFigures, sigmoid
 from stages import evaluate
@@ -363,8 +363,8 @@ def test_tfidf_is_one_model_per_label(model: str, splits: dict[str, Split]) -> N
     (train, own), (test, true) = marked["train"], marked["test"]
     got = TASK.baselines.fit(tfidf(model, (0.1, 1.0, 10.0)), train, own, marked["val"], None)
     found = got.outputs(test)
-    vectorizer, features = baselines.vectorize(tfidf(model), train)
-    make = baselines.svm(got.C) if model == "svm" else baselines.logistic(1e-4, got.C)
+    vectorizer, features = vectorize(tfidf(model), train)
+    make = svm(got.C) if model == "svm" else logistic(1e-4, got.C)
     plain = OneVsRestClassifier(make).fit(features, own[:, :2])
     assert found.logits[:, :2] == pytest.approx(plain.decision_function(vectorizer.transform(test)), abs=1e-6)
     assert not found.predicted[:, 2].any(), "no row of train has the third label"

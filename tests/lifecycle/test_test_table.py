@@ -23,6 +23,16 @@ def test_a_table_of_texts(tmp_path: Path) -> None:
     assert table.digests == test_table.digests(texts) and len(set(table.digests)) == 12
 
 
+def test_rows_without_labels_count_as_seen(tmp_path: Path) -> None:
+    path = tiny.write_clean(tmp_path) / "test.parquet"
+    pq.write_table(pq.read_table(path, columns=["id", "text"]), tmp_path / "frozen.parquet")
+    digests = set(test_table.row_digests(path, "text"))
+    before = set(test_table.training_digests(tmp_path))
+    (tmp_path / "frozen.parquet").rename(tmp_path / "unlabelled.parquet")
+    assert set(test_table.training_digests(tmp_path)) == before | digests
+    assert digests - before
+
+
 def test_a_frozen_table_of_an_earlier_version_has_its_names_next_to_it(tmp_path: Path) -> None:
     """Earlier versions wrote the names of the classes to labels.json."""
     path = tiny.write_clean(tmp_path) / "test.parquet"

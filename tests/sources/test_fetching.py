@@ -160,6 +160,96 @@ def test_a_local_folder_is_copied_without_what_systems_leave(workplace: Path) ->
     assert files == ["manifest.json", "train/ham/2.txt", "train/spam/1.txt"]
 
 
+def entry_of(content: str) -> dict[str, Any]:
+    entry: dict[str, Any] = storage.read_json(Path("data/raw/manifest.json"))["files"][content]
+    return {key: entry[key] for key in ("path", "origin")}
+
+
+@pytest.mark.parametrize(
+    ("names", "files", "path"),
+    [
+        (("inbox/more.tsv",), ["unlabelled.tsv"], "unlabelled.tsv"),
+        (("inbox/folder",), ["unlabelled/a.csv", "unlabelled/b/c.csv"], "unlabelled"),
+        (
+            ("inbox/more.tsv", "inbox/folder"),
+            [
+                "unlabelled/inbox/folder/a.csv",
+                "unlabelled/inbox/folder/b/c.csv",
+                "unlabelled/inbox/more.tsv",
+            ],
+            "unlabelled",
+        ),
+    ],
+)
+def test_local_rows_without_labels_are_copied_next_to_the_splits(
+    workplace: Path, names: tuple[str, ...], files: list[str], path: str
+) -> None:
+    for name in ("train.csv", "more.tsv", "folder/a.csv", "folder/b/c.csv"):
+        Path("inbox", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("inbox", name).write_text(name)
+    source = local(train="inbox/train.csv").model_copy(update={"unlabelled": names})
+    fetching.fetch_source(source, Path("data/raw"))
+    raw = Path("data/raw")
+    found = sorted(one.relative_to(raw).as_posix() for one in raw.rglob("*") if one.is_file())
+    assert found == ["manifest.json", "train.csv", *files]
+    assert entry_of("unlabelled") == {"path": path, "origin": ", ".join(names)}
+    assert (raw / files[-1]).read_text() in names[0] + "folder/b/c.csv"
+    manifest = storage.read_json(raw / "manifest.json")
+    assert manifest["source"]["unlabelled"] == list(names)
+
+
+def test_a_manifest_says_nothing_of_rows_without_labels_that_a_source_does_not_have(workplace: Path) -> None:
+    """So that data/raw keeps its digest: earlier versions knew no such key."""
+    Path("inbox").mkdir()
+    Path("inbox/train.csv").write_bytes(CSV)
+    fetching.fetch_source(local(train="inbox/train.csv"), Path("data/raw"))
+    assert "unlabelled" not in Path("data/raw/manifest.json").read_text()
+
+
+def test_missing_rows_without_labels_are_named(workplace: Path) -> None:
+    Path("inbox").mkdir()
+    Path("inbox/train.csv").write_bytes(CSV)
+    source = local(train="inbox/train.csv").model_copy(update={"unlabelled": ("inbox/more.csv",)})
+    with pytest.raises(SourceError, match=r"(?s)inbox/more.csv does not exist.*next:.*source.unlabelled in"):
+        fetching.fetch_source(source, Path("data/raw"))
+    assert list(Path("data").iterdir()) == []
+
+
+def test_packages_may_have_rows_without_labels(
+    sdist: str, build_wheel: Callable[..., str], workplace: Path
+) -> None:
+    source = package(sdist, "toy-1.0/data/inner.tar.gz", train="set/tweets.tsv")
+    source = source.model_copy(update={"unlabelled": ("set/*.tsv",)})
+    fetching.fetch_source(source, Path("data/raw"))
+    origin = "sdist toy 1.0: toy-1.0/data/inner.tar.gz: set/*.tsv"
+    assert entry_of("unlabelled") == {"path": "unlabelled", "origin": origin}
+    assert Path("data/raw/unlabelled/news.tsv").read_bytes() == b"2\tbad\n"
+    of_wheel = wheel(build_wheel({"toy/train.csv": CSV, "toy/a.csv": b"a", "toy/b.csv": b"b"}))
+    for names, path in ((("toy/a.csv",), "unlabelled.csv"), (("toy/a.csv", "toy/b.csv"), "unlabelled")):
+        fetching.fetch_source(of_wheel.model_copy(update={"unlabelled": names}), Path("data/raw"))
+        assert entry_of("unlabelled") == {"path": path, "origin": f"toy 1.0: {', '.join(names)}"}
+    assert Path("data/raw/unlabelled/toy/b.csv").read_bytes() == b"b"
+
+
+def test_the_hub_may_have_rows_without_labels(
+    workplace: Path, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    names = ("data/more-0.parquet", "data/more-1.parquet")
+    for name, texts in zip((*names, SHARDS[0]), (["a"], ["b"], ["c"]), strict=True):
+        server.hub_file("dataset", "owner/things", COMMIT, name, parquet({"text": texts}))
+    source = params.HubSource(
+        kind="hub",
+        repository="owner/things",
+        revision=COMMIT,
+        files=params.HubFiles(train=SHARDS[:1]),
+        unlabelled=names,
+        licence="CC0",
+    )
+    fetching.fetch_source(source, Path("data/raw"))
+    assert pq.read_table("data/raw/unlabelled.parquet")["text"].to_pylist() == ["a", "b"]
+
+
 def test_linked_folders_are_read_and_a_circle_is_named(workplace: Path) -> None:
     for path in (Path("elsewhere/1.txt"), Path("inbox/mails/ham/2.txt")):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -210,6 +210,7 @@ def test_the_stage_shows_what_was_decoded(
         "validation": {"kind": "share", "share": 0.2},
         "test": {"kind": "share", "share": 0.2},
         "limit": {"train": None, "test": None},
+        "shots": None,
         "seed": 0,
         "max_dropped": {"rows": 1.0, "rows_of_class": 1.0},
         "max_pixels": 1_000_000,

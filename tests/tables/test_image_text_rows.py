@@ -35,6 +35,7 @@ def settings(**changes: Any) -> params.ImageTextPreprocess:
         "validation": {"kind": "share", "share": 0.2},
         "test": {"kind": "share", "share": 0.2},
         "limit": {"train": None, "test": None},
+        "shots": None,
         "seed": 0,
         "max_pixels": 10_000,
         "significant_bits": "auto",

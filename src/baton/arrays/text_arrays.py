@@ -5,9 +5,10 @@ folder with `tokenizer.json`.
 Output, per split: `{split}.tokens.npy` (int32, all windows concatenated), `{split}.offsets.npy` (int64,
 windows + 1), the targets (`contracts.targets`) and `{split}.ids.parquet`; if documents are read in windows,
 also `{split}.documents.npy` (int64, documents + 1), otherwise each document is one window; of pairs also
-`{split}.types.npy` (int8, the type of each token) if the tokenizer distinguishes types. Documents are
-read, tokenized (Rust, all cores) and written in chunks, so memory does not grow with their number; a chunk is
-tokenized while the previous ones are written and the next one is read.
+`{split}.types.npy` (int8, the type of each token) if the tokenizer distinguishes types. With rows without
+labels the split is `transfer`, see `contracts.transfer_set`. Documents are read, tokenized (Rust, all cores)
+and written in chunks, so memory does not grow with their number; a chunk is tokenized while the previous ones
+are written and the next one is read.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ from tokenizers import Encoding, Tokenizer
 
 from baton.arrays import sequence_targets, target_arrays, unit_arrays, unknown_tokens
 from baton.arrays.growing_array import Growing
+from baton.arrays.split_rows import SplitRows
 from baton.contracts import text_pairs
 from baton.contracts.input_spec import Head, Truncation, Windows
 from baton.contracts.ragged import Units
@@ -181,11 +183,12 @@ def tokenize(
     task: TaskSpec,
     truncation: Truncation = HEAD,
     encoder: sequence_targets.Encoder | None = None,
+    unlabelled: Path | None = None,
 ) -> dict[str, Any]:
     """Write the arrays of one split into `target` and return its statistics.
 
     Args:
-        table: `{split}.parquet`; its stem names the split.
+        table: `{split}.parquet`; its stem names the split, unless there are rows without labels.
         tokenizer: from `open_tokenizer`.
         target: an existing folder.
         chunk_size: documents encoded at a time; four chunks are in memory (being read, encoded, written).
@@ -193,6 +196,7 @@ def tokenize(
         task: the task, which names the column of targets.
         truncation: how documents with more tokens than the tokenizer's `max_length` are read.
         encoder: of targets that are texts.
+        unlabelled: a table of rows without labels, which follow those of `table` in the split `transfer`.
 
     Returns:
         `documents`, `windows`, `tokens` (read by a model), `truncated` (documents with tokens left out),
@@ -200,11 +204,11 @@ def tokenize(
         truncation: quantiles and maximum), `unknown` (see `unknown_tokens.figures`); of texts as targets
         also `targets` (see `sequence_targets.statistics`); if words have targets, those of `unit_arrays`.
     """
-    file = pq.ParquetFile(table)
-    count, split = file.metadata.num_rows, table.stem
+    source = SplitRows(table, unlabelled)
+    count, split = source.rows, source.split
     own, strange, left_out, windows = (np.zeros(count, dtype=np.int32) for _ in range(4))  # per document
     foreign = unknown_tokens.token(tokenizer)
-    names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([file.schema_arrow.field("id")]))
+    names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([pq.read_schema(table).field("id")]))
     tokens, offsets = (
         Growing(target / f"{split}.tokens.npy", np.int32),
         Growing(target / f"{split}.offsets.npy", np.int64),
@@ -224,7 +228,7 @@ def tokenize(
         offsets.append(np.zeros(1, np.int64))
         for batch, encodings in _encoded(
             tokenizer,
-            file.iter_batches(batch_size=chunk_size, columns=["id", *columns, task.column]),
+            source.batches(chunk_size, ["id", *columns], task),
             placed=units is not None,
         ):
             names.write_batch(batch.select(["id"]))
@@ -252,6 +256,7 @@ def tokenize(
             advance(batch.num_rows)
     if isinstance(truncation, Windows):
         np.save(target / f"{split}.documents.npy", np.concatenate([[0], np.cumsum(windows, dtype=np.int64)]))
+    source.write_mask(target)
     target_arrays.copy_texts(table, target, split, task)
     more: dict[str, Any] = {}
     if encoder is not None:
@@ -271,7 +276,11 @@ def tokenize(
             "truncated_share": truncated / count,
             "left_out_share": float(left_out.sum() / max(1, own.sum())),
             "lengths": {**quantiles, "max": int(full.max())},
-            "unknown": unknown_tokens.figures(strange, own, target_arrays.open_targets(target, split, task)),
+            "unknown": unknown_tokens.figures(
+                strange,
+                own,
+                target_arrays.open_targets(target, split, task) if unlabelled is None else None,
+            ),
         }
         | more
         | ({} if units is None else units.figures)

@@ -36,19 +36,22 @@ def token(tokenizer: Tokenizer) -> int | None:
     return number
 
 
-def figures(unknown: NDArray[np.int32], own: NDArray[np.int32], targets: Targets) -> dict[str, Any]:
+def figures(unknown: NDArray[np.int32], own: NDArray[np.int32], targets: Targets | None) -> dict[str, Any]:
     """Return the share of unknown tokens in a split and in each class.
 
     Args:
         unknown: the number of unknown tokens of each document, (documents,).
         own: the number of tokens before truncation, without special ones, (documents,).
-        targets: of the documents.
+        targets: of the documents; None if some have no labels: there are no shares of classes then.
 
     Returns:
         `tokens` (the number of unknown ones), `share` and `classes` (shares, in the order of the names).
     """
-    rows, labels = targets.pairs
-    shares = np.bincount(labels, unknown[rows]) / np.maximum(np.bincount(labels, own[rows]), 1)  # (classes,)
+    shares = np.empty(0)
+    if targets is not None:
+        rows, labels = targets.pairs
+        found, of = np.bincount(labels, unknown[rows]), np.bincount(labels, own[rows])
+        shares = found / np.maximum(of, 1)  # (classes,)
     return {
         "tokens": int(unknown.sum()),
         "share": float(unknown.sum() / max(1, own.sum())),

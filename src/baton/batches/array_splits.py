@@ -1,7 +1,7 @@
 """Access to data/arrays for training, prediction and evaluation, with texts, images, both or sound.
 
 Input: the output of `tokenize`, whose `meta.json` states its kind. Output: a `Split` for each of train, val
-and test.
+and test, and for `transfer` if there are rows without labels.
 """
 
 import base64
@@ -11,18 +11,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from baton import params, storage
 from baton.arrays import text_arrays
 from baton.batches.sampler import Split
 from baton.batches.sequence_batches import SequenceSplit
 from baton.batches.text_batches import TextSplit
-from baton.contracts import input_spec, task_spec
+from baton.contracts import input_spec, task_spec, transfer_set
 from baton.contracts.input_spec import AudioInput, ImageInput, ImageTextInput, InputSpec, TextInput
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.texts import document_windows, pair_windows
 
-SPLITS = text_arrays.SPLITS
+SPLITS = text_arrays.SPLITS  # what models are predicted and evaluated on
+TRANSFER = transfer_set.TRANSFER  # rows of train, then those without labels; not in all arrays
 EXAMPLE_SECONDS = 2.0  # the most, of a clip: MLflow shows the example
 
 
@@ -63,14 +67,37 @@ def read_meta(folder: Path) -> Meta:
 
 
 def open_splits(folder: Path, augmentation: params.Augmentation | None = None) -> dict[str, Split]:
-    """Memory-map every split; `augmentation` applies to training batches of images and spectrograms.
+    """Memory-map every split, `transfer` only if it is there.
+
+    `augmentation` applies to training batches of images and spectrograms.
 
     Raises:
         DataError: If a file is missing or does not match the others.
     """
     meta = read_meta(folder)
     open_split = _kind(meta.input).open_split
-    return {split: open_split(folder, split, meta.task, augmentation) for split in SPLITS}
+    there = (*SPLITS, TRANSFER) if transfer_set.mask_path(folder, TRANSFER).is_file() else SPLITS
+    return {split: open_split(folder, split, meta.task, augmentation) for split in there}
+
+
+def labelled(folder: Path, split: str) -> NDArray[np.bool_]:
+    """Return which rows of one split have labels, (rows,), in the arrays' order; of most splits all have.
+
+    Targets of the others are zeros that say nothing.
+
+    Raises:
+        DataError: If the file does not match the others.
+    """
+    rows = len(read_ids(folder, split))
+    found = transfer_set.mask(folder, split, rows)
+    if found.dtype != np.bool_ or found.shape != (rows,):
+        raise DataError(
+            f"{transfer_set.mask_path(folder, split)} does not match the other arrays",
+            got=f"{found.dtype} {found.shape}",
+            expected=f"bool ({rows},)",
+            hint="run `dvc repro --force tokenize`",
+        )
+    return found
 
 
 def read_ids(folder: Path, split: str) -> list[str]:

@@ -1,7 +1,8 @@
 """Attributes of rows: weights (if params name a column of them) and units, which are never split.
 
 Inputs: clean tables and the `units.parquet` next to them.
-Outputs: `{split}.weights.npy` (float32) and `train.units.npy` (int64).
+Outputs: `{split}.weights.npy` (float32) and `train.units.npy` (int64). Rows without labels weigh as
+much as rows of train do on average.
 """
 
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from baton.contracts.transfer_set import TRANSFER
 from baton.errors import DataError
 
 WEIGHT = "weight"  # column of a clean table
@@ -31,6 +33,14 @@ def write(table: Path, target: Path) -> None:
             target / "train.units.npy",
             np.array([known.get(id_, alone + place) for place, id_ in enumerate(ids)], np.int64),
         )
+
+
+def write_transfer(train: Path, unlabelled: int, target: Path) -> None:
+    """Write the weights of train's rows and of as many rows without labels, if train has weights."""
+    if WEIGHT in pq.read_schema(train).names:
+        found = pq.read_table(train, columns=[WEIGHT])[WEIGHT].to_numpy().astype(np.float32)
+        mean = np.full(unlabelled, found.mean(dtype=np.float64), np.float32)
+        np.save(target / f"{TRANSFER}.weights.npy", np.concatenate([found, mean]))
 
 
 def weights(folder: Path, split: str, rows: int) -> NDArray[np.float32] | None:

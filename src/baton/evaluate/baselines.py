@@ -21,8 +21,7 @@ that temperature.
 """
 
 import re
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -32,15 +31,12 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.contracts.text_pairs import Pair
-from baton.errors import DataError, ParamsError
-from baton.evaluate.pair_features import PairVectorizer
+from baton.errors import ParamsError
+from baton.linear.regularisation import TOLERANCE, logistic, regularised, svm
+from baton.linear.tfidf import vectorize
 from baton.tasks import temperature as temperatures
 from baton.tasks.metrics import FLOOR, log_probabilities
 
-# Of the largest change of a weight in an epoch. On Fashion-MNIST's 60,000 rows, 3e-3 takes 87 epochs and
-# reaches 84.4%; 1e-2 takes 28 epochs and reaches 84.3%.
-TOLERANCE = 3e-3
-PATIENCE = 2  # values of C without improvement
 VOTE_TEMPERATURE = 0.07  # of neighbours' votes, as in Wu et al. 2018
 
 # Texts, pairs of texts, or a matrix (rows, width).
@@ -185,82 +181,6 @@ def names(baselines: Sequence[params.Baseline], ridge: bool = False) -> list[str
         count = sum(re.fullmatch(rf"{name}(_\d+)?", known) is not None for known in result) + 1
         result.append(name if count == 1 else f"{name}_{count}")
     return result
-
-
-def vectorize(baseline: params.TfidfBaseline, texts: Inputs) -> tuple[Any, Any]:
-    """Return a fitted vectorizer, and the features of the train texts or pairs, see `pair_features`."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    vectorizer: Any = TfidfVectorizer(
-        sublinear_tf=True,
-        min_df=baseline.min_df,
-        ngram_range=(1, baseline.max_ngram),
-        stop_words=baseline.stop_words,
-    )
-    if len(texts) and isinstance(texts[0], tuple):
-        vectorizer = PairVectorizer(vectorizer)
-    try:
-        return vectorizer, vectorizer.fit_transform(texts)
-    except ValueError as error:
-        hint = "lower min_df or set stop_words to null in evaluate.baselines, or remove the tfidf baselines"
-        expected = f"terms that occur in at least {baseline.min_df} documents"
-        raise DataError(
-            f"TF-IDF finds no term in the {len(texts)} train texts",
-            got=str(error),
-            expected=expected,
-            hint=hint,
-        ) from None
-
-
-def regularised(
-    make: Callable[[float], Any],
-    grid: Sequence[float],
-    train: tuple[Any, ...],
-    held: tuple[Any, NDArray[Any]] | None,
-    nothing: float = -1.0,
-) -> tuple[Any, float]:
-    """Return the model that is best on the held-out rows, and its C; ties go to the most regularised model.
-
-    `train` holds features, labels and weights. C rises until `PATIENCE` values in a row bring no improvement,
-    since the largest values take longest. They count only once a score above `nothing` was found: that of a
-    model so regularised that it predicts nothing. A single value needs no choice.
-    """
-    from sklearn.exceptions import ConvergenceWarning
-
-    best, accuracy, worse = None, -np.inf, 0
-    for c in grid:
-        with warnings.catch_warnings():
-            # A model that stops early is a candidate too: its held-out accuracy is known.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model = make(c).fit(*train)
-        if len(grid) == 1:
-            return model, c
-        assert held is not None, "choosing among several values of C needs held-out rows"
-        found = float(model.score(*held))
-        if found > accuracy:
-            best, accuracy, worse = (model, c), found, 0
-        else:
-            worse += accuracy > nothing
-        if worse == PATIENCE:
-            break
-    assert best is not None
-    return best
-
-
-def logistic(tolerance: float, c: float) -> Any:
-    """Return an unfitted logistic regression."""
-    from sklearn.linear_model import LogisticRegression
-
-    # With many rows and classes, "sag" takes a fraction of the default solver's time; it needs features of
-    # similar scale, as they are here.
-    return LogisticRegression(C=c, solver="sag", tol=tolerance, max_iter=1000, random_state=0)
-
-
-def svm(c: float) -> Any:
-    """Return an unfitted linear SVM."""
-    from sklearn.svm import LinearSVC
-
-    return LinearSVC(C=c, max_iter=10_000, random_state=0)
 
 
 def _neighbours(count: int, rows: int) -> Any:

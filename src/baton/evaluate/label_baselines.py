@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from baton import params
 from baton.evaluate import baselines
 from baton.evaluate.label_outputs import LARGEST, LabelOutputs, of_probabilities
+from baton.linear.regularisation import TOLERANCE, logistic, regularised, svm
+from baton.linear.tfidf import vectorize
 from baton.tasks.label_figures import micro_f1
 from baton.tasks.label_thresholds import crossed
 
@@ -114,13 +116,13 @@ def fit(
             logits = of_probabilities(shares)
             return LabelFitted(lambda rows: np.tile(logits, (len(rows), 1)))
         case params.TfidfBaseline():
-            vectorizer, features = baselines.vectorize(baseline, inputs)
-            make = baselines.svm if baseline.model == "svm" else partial(baselines.logistic, 1e-4)
+            vectorizer, features = vectorize(baseline, inputs)
+            make = svm if baseline.model == "svm" else partial(logistic, 1e-4)
         case params.PixelsBaseline():
             vectorizer, features = FunctionTransformer(), inputs
-            make = partial(baselines.logistic, baselines.TOLERANCE)
+            make = partial(logistic, TOLERANCE)
         case params.BandsBaseline() | params.FeaturesBaseline():
-            vectorizer, make = StandardScaler(), partial(baselines.logistic, baselines.TOLERANCE)
+            vectorizer, make = StandardScaler(), partial(logistic, TOLERANCE)
             features = vectorizer.fit_transform(inputs)
         case (
             params.CopyBaseline()
@@ -130,7 +132,7 @@ def fit(
         ):
             raise baselines.foreign(baseline)
     held = None if validation is None else (vectorizer.transform(validation[0]), validation[1])
-    model, chosen = baselines.regularised(
+    model, chosen = regularised(
         partial(OneVsRest, make), baseline.C, (features, targets, weights), held, nothing=0.0
     )
     return LabelFitted(lambda rows: model.logits(vectorizer.transform(rows)), chosen)

@@ -16,6 +16,8 @@ from baton import params
 from baton.contracts.task_spec import Numbers
 from baton.evaluate import baselines
 from baton.evaluate.number_outputs import NumberOutputs
+from baton.linear.regularisation import regularised
+from baton.linear.tfidf import vectorize
 
 Targets = NDArray[np.float64]
 TOLERANCE = 1e-10  # of conjugate gradients
@@ -90,7 +92,7 @@ class NumberBaselines:
                 middle = np.array([median(values, own) for values in targets.T])
                 return NumberFitted(lambda rows: np.tile(middle, (len(rows), 1)))
             case params.TfidfBaseline():
-                vectorizer, features = baselines.vectorize(baseline, inputs)
+                vectorizer, features = vectorize(baseline, inputs)
             case params.PixelsBaseline():
                 vectorizer, features = FunctionTransformer(), inputs
             case (
@@ -106,7 +108,7 @@ class NumberBaselines:
         held = validation and (vectorizer.transform(validation[0]), self._standard(validation[1]))
         train = (features, self._standard(targets), weights)
         nothing = -np.inf  # an error has no value that says that nothing was predicted
-        model, chosen = baselines.regularised(Ridge, baseline.C, train, held, nothing=nothing)
+        model, chosen = regularised(Ridge, baseline.C, train, held, nothing=nothing)
         return NumberFitted(lambda rows: self._own(model.predict(vectorizer.transform(rows))), chosen)
 
     def arrays(self, outputs: NumberOutputs) -> dict[str, NDArray[Any]]:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from baton import storage
-from baton.contracts import targets, task_spec, text_pairs
+from baton.contracts import targets, task_spec, text_pairs, transfer_set
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.tables import checks
@@ -159,10 +159,13 @@ def digests(texts: Iterable[str]) -> list[str]:
 def training_digests(clean: Path) -> list[str]:
     """Return the sorted digests of the rows a model was trained or selected on: train and val.
 
-    Of images with texts, those of the images alone are among them.
+    Of images with texts, those of the images alone are among them; so are those of rows without labels, from
+    which a student may have learned.
     """
     paths = [clean / f"{split}.parquet" for split in TRAINED_ON]
     parts = [read(path, kind(path)) for path in paths for read in (row_digests, image_digests)]
+    if (unlabelled := clean / transfer_set.TABLE).is_file():
+        parts.append(row_digests(unlabelled, "text"))
     return sorted({digest for part in parts for digest in part})
 
 

@@ -40,6 +40,7 @@ PACKAGES = (
     "batches",
     "contracts",
     "images",
+    "linear",
     "measure",
     "models",
     "runtime",
@@ -57,7 +58,6 @@ MODULES = (
     "evaluate/label_outputs.py",
     "evaluate/number_baselines.py",
     "evaluate/number_outputs.py",
-    "evaluate/pair_features.py",
     "evaluate/sequence_baselines.py",
     "evaluate/sequence_outputs.py",
     "evaluate/span_baselines.py",
@@ -89,8 +89,9 @@ class Subject:
 
     @cached_property
     def splits(self) -> dict[str, sampler.Split]:
-        """The arrays; training batches are augmented as the teacher's were."""
-        return array_splits.open_splits(ARRAYS, self.finetune.augmentation)
+        """The arrays of train, val and test; training batches are augmented as the teacher's were."""
+        every = array_splits.open_splits(ARRAYS, self.finetune.augmentation)
+        return {split: every[split] for split in array_splits.SPLITS}
 
     @cached_property
     def test(self) -> dict[str, sampler.Split]:

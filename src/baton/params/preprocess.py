@@ -56,6 +56,9 @@ class Cutting(Section):
     validation: Portion
     test: Portion
     limit: Limit
+    # The rows of each class of train that keep their labels, after `limit`; validation is cut from these, and
+    # a validation file is cut to as many. Other rows of train become rows without labels. null: all.
+    shots: Annotated[int, Field(ge=2)] | None
     seed: Seed
     max_dropped: MaxDropped
 

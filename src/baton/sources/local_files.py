@@ -46,6 +46,21 @@ def copy_folder(source: Path, target: Path) -> None:
         console.say(escape(f"{source}: skipped hidden files and files left by operating systems: {skipped}"))
 
 
+def copy_named(name: str, target: Path, key: str) -> None:
+    """Copy the file or folder `name` of inbox/, which the YAML path `key` names.
+
+    Raises:
+        SourceError: it does not exist, or is a folder without files.
+    """
+    path = Path(name)
+    if path.is_dir():
+        copy_folder(path, target)
+    elif path.is_file():
+        copy(path, target)
+    else:
+        raise missing(path, key, "a file or a folder of files")
+
+
 def entry(folder: Path, name: str, origin: str) -> dict[str, object]:
     """Return the entry of a file in a manifest, or of a folder of files."""
     path = folder / name

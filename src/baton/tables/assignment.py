@@ -1,20 +1,31 @@
 """Assign the rows that passed the checks to train, val and test, as set in params `preprocess`.
 
 Splits without a source file are cut from train, at random or by time. Random cuts never separate
-near-duplicates or rows of the same group.
+near-duplicates or rows of the same group. If only `shots` rows of each class keep their labels, the other
+rows of train are assigned to none of the splits.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 from baton import params
 from baton.errors import DataError
-from baton.tables import covering, label_checks, labels, near_duplicates, splits
+from baton.tables import covering, label_checks, labels, near_duplicates, shots, splits
 from baton.tables.rows import Row
 from baton.tables.target_cells import TargetCells
 
 SPLITS = ("train", "val", "test")
 SHOWN_CLASSES = 5
+
+
+class Assigned(NamedTuple):
+    """The rows of each split, and what became of the others."""
+
+    parts: dict[str, list[Row]]  # in file order
+    limited: dict[str, int]  # split -> number of rows removed by a limit
+    notes: list[str]  # on targets that the cuts missed
+    unlabelled: list[Row]  # of train, that have no labels from now on
+    shots: dict[str, Any]  # figures of `shots.keep` for report.json; empty if all rows keep their labels
 
 
 def part(
@@ -24,8 +35,8 @@ def part(
     alike: near_duplicates.Near,
     usable: list[Row],
     cells: TargetCells,
-) -> tuple[dict[str, list[Row]], dict[str, int], list[str]]:
-    """Cut test (if the source has none), apply the limits, then cut val (if the source has none) from train.
+) -> Assigned:
+    """Cut test (if the source has none), apply limits and shots, then cut val (if the source has none).
 
     Args:
         rows: The rows of all files.
@@ -35,10 +46,6 @@ def part(
         usable: `rows` plus the rows dropped by checks that compare rows, with all their names; units are
             numbered over these, see `run_checks.Checked`.
         cells: What labels mean: the names in them, and the strata by which rows are cut.
-
-    Returns:
-        Split -> rows in file order; split -> number of rows removed by a limit; notes on targets the cuts
-        missed.
 
     Raises:
         DataError: A split cannot be cut or ends up without rows, or train loses a label.
@@ -67,25 +74,50 @@ def part(
         notes += missed("test", count, whole, parts["test"], cells)
         parts["train"] = rest + _only(parts["train"], stay)
     limited = {split: _limit(parts, split, settings, cuts, cells) for split in ("train", "test")}
+    few = None
+    if settings.shots is not None:
+        few = shots.keep(parts, settings.shots, seed=settings.seed, files=present)
+        parts, notes = few.parts, notes + few.notes
     if "val" not in present:
-        count = splits.wanted(settings.validation, sum(map(len, parts["train"])))
-        whole, kept = _without(parts["train"], stay), list[splits.Unit]()
-        if merge and limited["train"]:  # few rows hold all names, and some of each must stay
-            kept, whole = covering.cover(whole, cells, seed=settings.seed, purpose="validation", least=1)
-        parts["val"], rest = splits.cut(
-            whole,
-            count,
-            cells=cells,
-            seed=settings.seed,
-            purpose="validation",
-            leave=int(not kept),
-            merge=merge,
-        )
-        notes += missed("val", count, whole + kept, parts["val"], cells)
-        parts["train"] = rest + kept + _only(parts["train"], stay)
+        notes += _cut_validation(parts, settings, stay, bool(limited["train"]), cells)
     cut = {split: splits.flat(units) for split, units in parts.items()}
     _refuse_gaps(rows, cut, cells.names)
-    return cut, limited, notes
+    if few is None:
+        return Assigned(cut, limited, notes, [], {})
+    free, beside = shots.unlabelled(few.left, parts["val"])
+    if not isinstance(settings, params.TextPreprocess):
+        notes.append(
+            f"{len(free) + len(beside)} rows of train are left out: of {settings.thing}s none are used"
+        )
+        free = []
+    return Assigned(cut, limited, notes, free, few.figures | {"left_beside_validation": len(beside)})
+
+
+def _cut_validation(
+    parts: dict[str, list[splits.Unit]],
+    settings: params.Preprocess,
+    stay: set[str],
+    limited: bool,
+    cells: TargetCells,
+) -> list[str]:
+    """Cut val from train, except from the strata that `stay`; return notes on what the cut missed."""
+    whole, kept = _without(parts["train"], stay), list[splits.Unit]()
+    count = splits.wanted(settings.validation, sum(map(len, parts["train"])))
+    if settings.shots is not None:
+        count = shots.validation(whole, count)
+    if cells.names_leave and limited:  # few rows hold all names, and some of each must stay
+        kept, whole = covering.cover(whole, cells, seed=settings.seed, purpose="validation", least=1)
+    parts["val"], rest = splits.cut(
+        whole,
+        count,
+        cells=cells,
+        seed=settings.seed,
+        purpose="validation",
+        leave=int(not kept),
+        merge=cells.names_leave,
+    )
+    parts["train"] = rest + kept + _only(parts["train"], stay)
+    return missed("val", count, whole + kept, parts["val"], cells)
 
 
 def _limit(

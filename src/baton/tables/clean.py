@@ -3,9 +3,9 @@
 Outputs: `{train,val,test}.parquet` (id string, text string, text_pair string if rows are
 pairs, the target as indexes into the names in
 `task.json`, see `target_cells`, weight float32 if params name its column, and the kept columns as strings;
-for images and sound see `image_tables`), `units.parquet` (see `row_attributes`), `task.json` (see
-`contracts.task_spec`; names are sorted, numbers by value), `report.json`. Equal inputs and params
-give equal bytes.
+for images and sound see `image_tables`), `unlabelled.parquet` if there are rows without labels (see
+`unlabelled_table`), `units.parquet` (see `row_attributes`), `task.json` (see `contracts.task_spec`; names are
+sorted, numbers by value), `report.json`. Equal inputs and params give equal bytes.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import params, storage
-from baton.contracts import row_attributes, task_spec
+from baton.contracts import row_attributes, task_spec, transfer_set
 from baton.errors import DataError
 from baton.tables import (
     assignment,
@@ -32,6 +32,7 @@ from baton.tables import (
     run_checks,
     splits,
     target_cells,
+    unlabelled_rows,
 )
 from baton.tables.checks import SURROGATE, Finding
 from baton.tables.columns import Columns
@@ -52,7 +53,8 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
         OutputError: `target` cannot be written.
     """
     cells = target_cells.of(task, settings.label_column)
-    raw_tables = _read(raw, settings, cells)
+    paths = _paths(raw)
+    raw_tables = _read({split: paths[split] for split in SPLITS if split in paths}, settings, cells)
     checked = run_checks.check(raw_tables, settings, cells)
     rows, findings = checked.rows, checked.findings
     drift = cells.drift(rows)
@@ -66,20 +68,22 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
     }
     try:
         _raise_failures(rows, findings, drift, raw_tables, settings, cells)
-        parts, limited, missed = assignment.part(
-            rows, settings, checked.present, checked.alike, checked.usable, cells
-        )
+        assigned = assignment.part(rows, settings, checked.present, checked.alike, checked.usable, cells)
     except DataError as error:
         raise dropped_rows.explained(error, findings, raw_tables, report | {"error": str(error)}) from None
+    parts, missed = assigned.parts, assigned.notes
     counts = {split: Counter(label_checks.every(parts[split], cells.names)) for split in SPLITS}
     names = sorted(set().union(*counts.values()), key=labels.order)
     report["rows"]["clean"] = {split: len(parts[split]) for split in SPLITS}
-    report["limited"] = limited
+    report["limited"] = assigned.limited
+    if assigned.shots:
+        report["shots"] = assigned.shots
     if not cells.contexts:  # they are shared, and a question may be asked of several
         missed += pair_notes.notes(parts)
     report["notes"] += missed + near_rows.shared_captions(parts)
-    # Ids of the clean table, including exact duplicates.
-    report["near_duplicates"] = {"test_rows": near_rows.near_training(parts, checked.alike)}
+    # Ids of the clean table, including exact duplicates. Students learn from rows without labels too.
+    learnt = parts | {"train": parts["train"] + assigned.unlabelled}
+    report["near_duplicates"] = {"test_rows": near_rows.near_training(learnt, checked.alike)}
     report["classes"] = {name: {split: counts[split][name] for split in SPLITS} for name in names}
     without = {split: sum(not cells.names(row.label) for row in parts[split]) for split in SPLITS}
     if names and any(without.values()):
@@ -92,14 +96,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
     }:
         report["decoded"] = decoded
     with storage.atomic_folder(target) as folder:
-        match settings:
-            case params.TextPreprocess():
-                for split in SPLITS:
-                    clean_tables.write(folder / f"{split}.parquet", parts[split], spec, settings, cells)
-            case params.ImagePreprocess() | params.ImageTextPreprocess():
-                image_rows.write(folder, raw_tables, parts, spec, settings, cells)
-            case params.AudioPreprocess():
-                encoded_rows.write(folder, raw_tables, parts, spec, settings, cells, AUDIO)
+        report |= _write(folder, raw_tables, assigned, spec, settings, cells, paths.get(transfer_set.RAW))
         clean_tables.write_units(
             folder / row_attributes.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike)
         )
@@ -109,10 +106,40 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
     return report
 
 
+def _write(
+    folder: Path,
+    raw_tables: list[RawTable],
+    assigned: assignment.Assigned,
+    spec: task_spec.TaskSpec,
+    settings: params.Preprocess,
+    cells: TargetCells,
+    unlabelled: Path | None,
+) -> dict[str, Any]:
+    """Write the clean tables; return what report.json says of rows without labels, if there are any.
+
+    `unlabelled` is the raw file of such rows.
+    """
+    match settings:
+        case params.TextPreprocess():
+            for split in SPLITS:
+                clean_tables.write(folder / f"{split}.parquet", assigned.parts[split], spec, settings, cells)
+            return unlabelled_rows.write(folder, assigned, unlabelled, settings)
+        case params.ImagePreprocess() | params.ImageTextPreprocess():
+            image_rows.write(folder, raw_tables, assigned.parts, spec, settings, cells)
+        case params.AudioPreprocess():
+            encoded_rows.write(folder, raw_tables, assigned.parts, spec, settings, cells, AUDIO)
+    return {}
+
+
 # ---- reading and checking ----------------------------------------------------------------------------------
 
 
-def _read(raw: Path, settings: params.Preprocess, cells: TargetCells) -> list[RawTable]:
+def _paths(raw: Path) -> dict[str, Path]:
+    """Return the raw files by split, and that of rows without labels.
+
+    Raises:
+        DataError: One of them is missing.
+    """
     manifest = raw / "manifest.json"
     if not manifest.is_file():
         raise DataError(
@@ -122,7 +149,7 @@ def _read(raw: Path, settings: params.Preprocess, cells: TargetCells) -> list[Ra
             hint="run `dvc repro download`",
         )
     files = storage.read_json(manifest)["files"]
-    paths = {split: raw / files[split]["path"] for split in SPLITS if split in files}
+    paths = {name: raw / file["path"] for name, file in files.items()}
     for path in paths.values():
         if not path.exists():
             raise DataError(
@@ -131,6 +158,10 @@ def _read(raw: Path, settings: params.Preprocess, cells: TargetCells) -> list[Ra
                 expected=f"the file listed in {manifest}",
                 hint="run `dvc repro download`",
             )
+    return paths
+
+
+def _read(paths: dict[str, Path], settings: params.Preprocess, cells: TargetCells) -> list[RawTable]:
     match settings:
         case params.TextPreprocess():
             columns = Columns(

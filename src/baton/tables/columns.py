@@ -26,6 +26,7 @@ class Columns:
         default_factory=dict
     )  # columns that the file's path gives: name -> value
     pair: str | None = None  # the column of the second text, if rows are pairs
+    optional: tuple[str, ...] = ()  # columns that a file without header may lack: the labels of new rows
 
     @property
     def texts(self) -> tuple[str, ...]:

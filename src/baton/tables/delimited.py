@@ -68,6 +68,7 @@ def read(table: RawTable, settings: params.DelimitedFormat, wanted: Columns) -> 
     with encodings.text(table.path, encoding) as file:
         first = list(islice(file, settings.skip_lines + TRIED_LINES))
         skipped, start = _foreign(table.path, first, settings, wanted)
+        settings = _present(start, settings, wanted)
         delimiter = _delimiter(start, settings, wanted) if settings.delimiter == AUTO else settings.delimiter
         lines, width = _Lines(file, deque(start), marked=skipped), len(settings.columns or ())
         records = _records(lines, _dialect(settings, delimiter), width)
@@ -181,6 +182,22 @@ def _foreign(
         expected="column names",
         hint=hint,
     )
+
+
+def _present(start: list[str], settings: params.DelimitedFormat, wanted: Columns) -> params.DelimitedFormat:
+    """Return the format without the columns that a file may lack, if more of its lines have that width."""
+    fewer = tuple(name for name in settings.columns or () if name not in wanted.optional)
+    if settings.columns is None or fewer == settings.columns:
+        return settings
+    without = settings.model_copy(update={"columns": fewer})
+    return max((settings, without), key=lambda one: _fitting(start, one))
+
+
+def _fitting(start: list[str], settings: params.DelimitedFormat) -> int:
+    """Return how many lines have as many fields as the format names columns."""
+    tried = DELIMITERS if settings.delimiter == AUTO else (settings.delimiter,)
+    width = len(settings.columns or ())
+    return max(sum(len(cells) == width for cells in _all_cells(start, settings, one)) for one in tried)
 
 
 def _delimiter(start: list[str], settings: params.DelimitedFormat, wanted: Columns) -> str:

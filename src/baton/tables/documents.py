@@ -52,7 +52,7 @@ def read_lines(table: RawTable, settings: params.LinesFormat, wanted: Columns) -
     table.guessed = encoding.name if encoding.guessed else ""
     if encoding.remark:
         table.remarks.append(encoding.remark)
-    before = len(table.rows)
+    before = table.readable
     with encodings.text(table.path, encoding) as file:
         for number, line in enumerate(islice(file, settings.skip_lines, None), settings.skip_lines + 1):
             if not line.strip():
@@ -61,7 +61,7 @@ def read_lines(table: RawTable, settings: params.LinesFormat, wanted: Columns) -
                 table.add(*wanted.row({name: match[name] for name in wanted.names}))
             else:
                 table.reject(f"line {number}: the pattern does not match")
-    if table.count and len(table.rows) == before:
+    if table.count and table.readable == before:
         hint = f"compare a line of the file with {wanted.section}.format.pattern"
         raise DataError(
             f"{table.path}: no line matches the pattern", got=settings.pattern, expected="a match", hint=hint

@@ -102,9 +102,9 @@ def _refuse_document(path: Path, line: str, wanted: Columns) -> None:
 
 def _refuse_others(table: RawTable, seen: dict[str, None], wanted: Columns) -> None:
     reasons = [reason.partition(": ")[2] for reason in table.malformed.values()]
-    if not table.rows and reasons and set(reasons) == {SEVERAL}:
+    if not table.readable and reasons and set(reasons) == {SEVERAL}:
         raise _document(table.path, "JSON with several objects per line", "jq -c .")
-    if not seen and len(reasons) > 1 and not table.rows:
+    if not seen and len(reasons) > 1 and not table.readable:
         raise _document(
             table.path,
             "not JSON Lines: no line is an object; it may be one JSON document spread over several lines",

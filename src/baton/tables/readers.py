@@ -37,6 +37,17 @@ def read(
         DataError: The file is empty, has another format, or lacks a column.
     """
     table = RawTable(split, path, read_label, joined=joined)
+    fill(table, form, wanted)
+    return table
+
+
+def fill(table: RawTable, form: params.Format, wanted: Columns) -> None:
+    """Read the file (or folder of files) of an empty table into it.
+
+    Raises:
+        DataError: See `read`.
+    """
+    path = table.path
     if path.is_dir():
         file_folders.read(table, form, wanted, _read_file)
     elif isinstance(form, params.DocumentsFormat):
@@ -53,7 +64,6 @@ def read(
         raise DataError(
             f"{path} has no rows", got="at most a header", expected="rows of text and label", hint=hint
         )
-    return table
 
 
 def _read_file(table: RawTable, form: params.Format, wanted: Columns) -> None:

@@ -117,9 +117,14 @@ class RawTable:
     marked: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # mark -> ids of rows
 
     @property
+    def readable(self) -> int:
+        """The number of rows that could be read."""
+        return len(self.rows)
+
+    @property
     def count(self) -> int:
         """The number of rows in the file, readable or not."""
-        return len(self.rows) + len(self.malformed)
+        return self.readable + len(self.malformed)
 
     def add(self, text: Any, label: Any, extras: Extras | str = NO_EXTRAS, pair: Any = NO_PAIR) -> None:
         """Append a row; `pair` is the second text, if rows are pairs.

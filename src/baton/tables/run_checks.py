@@ -133,7 +133,7 @@ def _run(
         state.rename(named.__getitem__)
     state.apply(name, policy, one(state.rows))
     if name == "invalid_utf8":  # undecodable bytes of the rows that stay become the replacement character
-        state.rows = [_readable(row) for row in state.rows]
+        state.rows = [readable(row) for row in state.rows]
         state.rename(lambda one: SURROGATE.sub("\ufffd", one))
 
 
@@ -172,7 +172,8 @@ def _small_classes(state: Checked, settings: params.Preprocess, noun: str) -> No
             state.apply("small_class_merged", "fail", still)
 
 
-def _readable(row: Row) -> Row:
+def readable(row: Row) -> Row:
+    """Return the row with the replacement character for each byte that could not be decoded."""
     pair = None if row.pair is None else SURROGATE.sub("\ufffd", row.pair)
     text, caption = (SURROGATE.sub("\ufffd", one) for one in (row.text, row.caption))
     return dataclasses.replace(row, text=text, pair=pair, caption=caption)

@@ -11,7 +11,8 @@ from baton.contracts.task_spec import Numbers
 from baton.errors import DataError
 from baton.evaluate import baselines
 from baton.evaluate.number_baselines import NumberBaselines
-from baton.evaluate.pair_features import PairVectorizer
+from baton.linear import tfidf
+from baton.linear.pair_features import PairVectorizer
 
 TFIDF = params.TfidfBaseline(kind="tfidf", model="svm", min_df=1, max_ngram=1, stop_words=None, C=(1.0, 10.0))
 WORDS = [f"word{number}" for number in range(60)]
@@ -73,4 +74,4 @@ def test_a_ridge_rates_how_much_the_texts_share() -> None:
 
 def test_pairs_without_terms_are_refused_as_texts_are() -> None:
     with pytest.raises(DataError, match="TF-IDF finds no term in the 2 train texts"):
-        baselines.vectorize(TFIDF, [("!", "?"), (".", ",")])
+        tfidf.vectorize(TFIDF, [("!", "?"), (".", ",")])

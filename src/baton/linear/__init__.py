@@ -1,0 +1,1 @@
+"""Linear models on sparse or dense features, by scikit-learn."""
