@@ -15,7 +15,17 @@ from baton import console, params, storage, tracking
 from baton.batches import array_splits
 from baton.contracts import predictions
 from baton.contracts.input_spec import ImageTextInput
-from baton.evaluate import baselines, inputs, recommend, repeated, results, seeds, single_inputs, slices
+from baton.evaluate import (
+    baselines,
+    inputs,
+    other_tasks,
+    recommend,
+    repeated,
+    results,
+    seeds,
+    single_inputs,
+    slices,
+)
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.report import csv_tables, plots, terminal
 from baton.measure import image_measurements, measurements
@@ -101,6 +111,8 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evalua
         sheet=image_measurements.sheet(subject),
         single_inputs=alone(subject, rows["test"], outputs["test"]),
     )
+    if others := other_tasks.figures(CLEAN, PREDICTIONS / "teacher", settings):
+        figures["tasks"] = results.rounded(others)
     if evaluation.single_inputs:
         figures["single_inputs"] = results.rounded(evaluation.single_inputs)
     if evaluation.robustness:
@@ -193,6 +205,12 @@ def track(run: tracking.Run, shown: Sequence[str], figures: dict[str, Any], timi
         f"retention/{key}": value
         for key, value in figures["retention"].items()
         if isinstance(value, float | int)
+    }
+    final |= {
+        f"tasks/{name}/{key}": value
+        for name, own in figures.get("tasks", {}).items()
+        for key, value in own.items()
+        if isinstance(value, float)
     }
     for pair, own in figures["comparison"].items():
         final |= {

@@ -1,4 +1,4 @@
-"""Further tasks beside that of `tiny`: arrays of classes, labels and numbers of short texts, and their params."""
+"""Further tasks beside that of `tiny`: arrays of classes, labels and numbers of short texts."""
 
 from pathlib import Path
 from typing import Any

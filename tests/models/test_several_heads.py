@@ -80,7 +80,7 @@ def test_weights_are_those_of_the_classifier(base: Path, tmp_path: Path) -> None
     model = made(base)
     with torch.no_grad():
         for own in model.parameters():
-            own += 0.1
+            own.add_(0.1)
     classifier, folder = model.classifier, tmp_path / "model"
     assert list(classifier.state_dict()) == list(new(base).state_dict())
     info = model_folder.ModelInfo(tiny.TASK, HEAD, tiny.TEXT_INPUT)
@@ -102,7 +102,7 @@ def test_adapters_are_merged_into_the_shared_encoder(base: Path) -> None:
     with torch.no_grad():
         for name, own in adapted.named_parameters():
             if "lora_B" in name:
-                own += 0.3
+                own.add_(0.3)
     answers = {name: adapted(*INPUTS, name) for name in ("main", "length")}
     merged = lora.merged(adapted).eval()
     assert list(merged.state_dict()) == list(made(base).state_dict())

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from baton import params
 from baton.batches.sampler import TrainingBatches
+from baton.contracts.batch import Batch
 from baton.contracts.task_batch import TaskBatch
 
 ORDER = 1  # the stream of random numbers of the tasks' order; that of a task's rows has no number
@@ -85,7 +86,7 @@ class AlternatingBatches:
         task, own = self.place(step)
         return [f"{task} {name}" for name in self.tasks[task].names(own)]
 
-    def micro_batches(self, step: int) -> list[tuple[TaskBatch, float]]:
+    def micro_batches(self, step: int) -> list[tuple[Batch, float]]:
         """Return this rank's samples of global step `step`; see `TrainingBatches`."""
         task, own = self.place(step)
         return [(TaskBatch(task, part), share) for part, share in self.tasks[task].micro_batches(own)]

@@ -4,7 +4,6 @@ Input: a job, whose `others` are those tasks; without any, nothing here changes 
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from torch import nn
@@ -27,8 +26,6 @@ from baton.tasks import task_figures
 
 if TYPE_CHECKING:
     from baton.models.several_heads import SeveralHeads
-
-FITTED = "fitted.json"  # beside the predictions: what was fitted on val
 
 
 class Answers(NamedTuple):
@@ -126,4 +123,4 @@ def write(given: list[Answers], job: trainings.Job) -> None:
             for key, values in (("val", own.val), ("test", own.test)):
                 ids = array_splits.read_ids(other.arrays, key)
                 predictions.write_predictions(folder / f"{key}.parquet", ids, values)
-            storage.write_json(Path(folder, FITTED), {fitted_values.KEY: fitted})
+            storage.write_json(folder / predictions.FITTED, {fitted_values.KEY: fitted})

@@ -5,7 +5,7 @@ the classifier itself shares all its weights but the other heads.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -50,9 +50,9 @@ class SeveralHeads(nn.Module):
         logits: torch.Tensor = self.of(task)(self._classifier[0].read(*inputs))
         return logits
 
-    def of(self, task: str) -> nn.Module:
+    def of(self, task: str) -> Head:
         """Return the head of a task."""
-        return self.head if task == MAIN else self.others[task]
+        return self.head if task == MAIN else cast("Head", self.others[task])
 
     def unpackable(self) -> str | None:
         """See `Classifier`."""
@@ -90,7 +90,7 @@ class OneTask(nn.Module):
 
 
 def with_heads(classifier: TextClassifier, heads: Mapping[str, tuple[params.Head, int]]) -> SeveralHeads:
-    """Add a new head for each task, of a kind and a number of outputs, initialised from torch's global seed."""
+    """Add a head for each task, of a kind and a number of outputs, initialised from torch's global seed."""
     width = classifier.backbone.config.hidden_size
     made = {name: Head(kind, width, outputs) for name, (kind, outputs) in heads.items()}
     return SeveralHeads(classifier, made)

@@ -138,7 +138,7 @@ class TextClassifier(EncoderClassifier):
         return states.reshape(-1, states.shape[-1]).index_select(0, places)  # type: ignore[no-any-return]
 
     def forward(self, *inputs: Any) -> torch.Tensor:
-        """Return logits (batch, width), or those of units, (units, width); the arguments are those of `read`."""
+        """Return logits (batch, width), or those of units (units, width); for the arguments see `read`."""
         logits: torch.Tensor = self.head(self.read(*inputs))
         return logits
 

@@ -20,6 +20,7 @@ from baton.params import (
     sequence_checks,
     span_checks,
     task_checks,
+    task_set_checks,
     token_checks,
 )
 from baton.params.base import Base, StudentBase
@@ -79,6 +80,7 @@ class Params(Section):
             *sequence_checks.problems(self),
             *span_checks.problems(self),
             *token_checks.problems(self),
+            *task_set_checks.problems(self),
         ]
         if problems:
             raise ValueError("; ".join(problems))
