@@ -1,6 +1,7 @@
 """Projects in which benchmarks run the pipeline: copies of this code with their own params and inbox."""
 
 import copy
+import json
 import os
 import random
 import shutil
@@ -28,12 +29,13 @@ PHOTOGRAPH, QUALITY = (375, 500), 90  # height and width, and JPEG quality: typi
 
 
 def copied(project: Path) -> Path:
-    """Copy the code into a separate project."""
+    """Copy the code into a separate project; one that exists goes on with it, and with its caches."""
     for name in COPIED:
         target = project / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            left_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(ROOT / name, target, ignore=left_out, dirs_exist_ok=True)
         else:
             shutil.copy(ROOT / name, target)
     for command in (["git", "init", "--quiet"], ["git", "add", "."]):
@@ -48,23 +50,36 @@ def repro(project: Path, raw: dict[str, Any], stage: str) -> None:
         ModelError: it failed.
     """
     YAML(typ="safe", pure=True).dump(raw, project / "params.yaml")
+    _run(project, f"dvc repro {stage}", "-m", "dvc", "repro", stage)
+
+
+def trace(project: Path, path: str) -> dict[str, Any]:
+    """Return what `baton trace` says of a file or folder of a project.
+
+    Raises:
+        ModelError: it failed.
+    """
+    program = "from baton.cli.app import app; app()"
+    told = _run(project, f"baton trace {path}", "-c", program, "trace", path, "--json")
+    found: dict[str, Any] = json.loads(told)
+    return found
+
+
+def _run(project: Path, named: str, *words: str) -> str:
+    """Run Python with these words in a project, on its own code; return what it printed."""
     environment = {
         **os.environ,
         "BATON_PYTHON": sys.executable,
         "DVC_SITE_CACHE_DIR": str(project / ".baton/dvc"),
+        "PYTHONPATH": str(project / "src"),
     }
     result = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", stage],
-        cwd=project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, *words], cwd=project, env=environment, capture_output=True, text=True, check=False
     )
     if result.returncode:
-        raise ModelError(
-            f"`dvc repro {stage}` failed", got="\n".join((result.stdout + result.stderr).splitlines()[-20:])
-        )
+        lines = (result.stdout + result.stderr).splitlines()
+        raise ModelError(f"`{named}` failed", got="\n".join(lines[-20:]))
+    return result.stdout
 
 
 def photographs(project: Path, recipe: dict[str, Any], count: int, size: int) -> Path:

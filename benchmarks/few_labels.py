@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from baton import console, params, storage
 from baton.errors import ModelError
+from baton.evaluate import transfer
 from baton.models import timm_backbone
 from benchmarks import _project, _sides
 
@@ -115,15 +115,12 @@ def report(seeds: Sequence[int], found: dict[str, list[float]]) -> None:
         for side, values in found.items()
     ]
     _sides.markdown(["test accuracy, %", *(f"seed {seed}" for seed in seeds), "mean"], rows)
-    gains = 100 * (np.array(found["transferred"]) - np.array(found["from scratch"]))
-    if len(gains) < 2:
-        print(f"\ngain: {gains.mean():+.1f} points (one seed: no interval)")
+    gain = transfer.score(found["transferred"], found["from scratch"], 0.95).gain
+    if gain.interval is None:
+        print(f"\ngain: {100 * gain.mean:+.1f} points (one seed, or equal gains: no interval)")
         return
-    half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains))
-    print(
-        f"\ngain: {gains.mean():+.1f} points, 95% interval {gains.mean() - half:+.1f} to "
-        f"{gains.mean() + half:+.1f} over {len(gains)} seeds"
-    )
+    low, high = (f"{100 * end:+.1f}" for end in gain.interval)
+    print(f"\ngain: {100 * gain.mean:+.1f} points, 95% interval {low} to {high} over {len(seeds)} seeds")
 
 
 if __name__ == "__main__":

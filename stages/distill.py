@@ -13,6 +13,7 @@ interruption it resumes where it stopped.
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,17 +21,19 @@ from numpy.typing import NDArray
 
 from baton import console, params, storage
 from baton.arrays import sequence_targets
-from baton.batches import array_splits
+from baton.batches import array_splits, subset
 from baton.batches.sequence_batches import SequenceSplit
 from baton.contracts import predictions
 from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Sequence
+from baton.contracts.transfer_set import TRANSFER
 from baton.contracts.written_texts import Texts
 from baton.distill import soft_targets, student, taught_texts
 from baton.errors import DataError
-from baton.fitting import seed_choice, trainings
+from baton.fitting import seed_choice, teaching, trainings
 from baton.losses import loss, task_losses
 from baton.models import model_folder
+from baton.predict import predict
 from baton.runtime import resolve, sharding
 from baton.tasks import task_figures
 
@@ -46,14 +49,26 @@ def main() -> None:
         data, machine, run = job.data, job.runtime, job.run
         weights = trainings.class_weights(settings, data, machine)
         of_rows = trainings.row_weights(data, machine)
+        steps = 0  # of the student
         task = task_losses.of(data.task)
         labels_only = taught = loss.supervised(task, settings.label_smoothing, weights, of_rows)
         companions: list[soft_targets.Live] = []
+        students_job = job
+        if machine.is_main:
+            teaching.write_nothing()
         if not (written := by_texts(settings, data)):
-            asked = teacher(settings, data, machine)
-            companions = [asked] if isinstance(asked, soft_targets.Live) else []
+            lesson = taught_by(settings, job)
+            students_job = lesson.job
+            companions = [lesson.teacher] if isinstance(lesson.teacher, soft_targets.Live) else []
             taught = soft_targets.distillation(
-                task, asked, settings.temperature, settings.alpha, settings.label_smoothing, weights, of_rows
+                task,
+                lesson.teacher,
+                settings.temperature,
+                settings.alpha,
+                settings.label_smoothing,
+                weights,
+                lesson.weights,
+                lesson.labelled,
             )
         trained = seed_choice.Trained("student", settings.metric, task_figures.of(data.task))
         for seed, (name, loss_fn) in itertools.product(
@@ -62,8 +77,15 @@ def main() -> None:
             resolve.seed_everything(seed)
             made_student, info = new(settings, job)
             model = sharding.place(made_student, machine)
-            learnt = from_texts(job, settings.of(seed)) if written and name == "student" else job
-            made = trainings.fit(name, model, loss_fn, settings.of(seed), learnt, companions)
+            own = settings.of(seed)
+            if name == "student":
+                learnt = from_texts(job, own) if written else students_job
+            else:
+                learnt = job
+                if students_job.whole != job.whole:  # as many steps as the student, which reads more rows
+                    own = own.model_copy(update={"min_steps": max(own.min_steps, steps)})
+            made = trainings.fit(name, model, loss_fn, own, learnt, companions)
+            steps = int(made.figures["steps"])
             best = trained.add(name, seed, made.curve, made.figures)
             trained.answered(
                 name,
@@ -132,12 +154,43 @@ def from_texts(job: trainings.Job, settings: params.Distill) -> trainings.Job:
     return replace(job, data=replace(job.data, splits={**job.data.splits, "train": train}))
 
 
-def teacher(settings: params.Distill, data: trainings.Data, machine: resolve.Runtime) -> soft_targets.Teacher:
-    """Return the source of the student's soft targets for a batch."""
-    if settings.teacher == "cached":
-        return soft_targets.cached(cached_logits(data).to(machine.device))
+class Taught(NamedTuple):
+    """What the student learns from: rows, soft targets, which labels count, weights of rows."""
+
+    job: trainings.Job
+    teacher: soft_targets.Teacher
+    labelled: torch.Tensor | None
+    weights: torch.Tensor | None
+
+
+def taught_by(settings: params.Distill, job: trainings.Job) -> Taught:
+    """Return what the student learns from."""
+    data, machine = job.data, job.runtime
+    of_rows = trainings.row_weights(data, machine)
+    if settings.teacher == "live":
+        if TRANSFER not in data.splits:
+            return Taught(job, soft_targets.Live(loaded_teacher(machine)), None, of_rows)
+        own = teaching.rows_alone(job)
+        return Taught(own.job, soft_targets.Live(loaded_teacher(machine)), own.labelled, own.weights)
+    logits = cached_logits(data)
+    if not teaching.needed(settings, data):
+        return Taught(job, soft_targets.cached(logits.to(machine.device)), None, of_rows)
+
+    def rest(part: subset.Part) -> NDArray[np.float32]:
+        with console.progress("predict rows without labels", len(part), "samples") as advance:
+            found = predict(loaded_teacher(machine), part, machine, job.at_once(settings), advance)
+        assert isinstance(found, np.ndarray), "tasks with rows without labels have one output per row"
+        return found
+
+    own = teaching.lesson(settings, job, logits.numpy(), rest)
+    return Taught(own.job, soft_targets.cached(own.logits), own.labelled, own.weights)
+
+
+def loaded_teacher(machine: resolve.Runtime) -> model_folder.Classifier:
+    """Return the teacher, in eval mode, on the runtime's device."""
     parent, _ = model_folder.load(TEACHER, model_folder.attention(TEACHER, machine))
-    return soft_targets.Live(sharding.place(parent, machine))
+    made: model_folder.Classifier = sharding.place(parent, machine)
+    return made
 
 
 def cached_logits(data: trainings.Data) -> torch.Tensor:

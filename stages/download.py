@@ -20,7 +20,7 @@ def main() -> None:
     """Fetch both; files fetched before come from the cache."""
     active = params.load("source", "base", "student_base", "tasks")
     # The base model comes first, so that a mistake in it shows before all images are copied.
-    base_model.fetch_base(active.base, BASE, tracking.registered_teacher, active.student_base)
+    base_model.fetch_base(active.base, BASE, tracking.logged_model, active.student_base)
     with storage.atomic_folder(RAW) as raw:
         fetching.fetch_source(active.source, raw)
         for name, own in active.tasks.items():

@@ -18,6 +18,7 @@ from baton.contracts.input_spec import ImageTextInput
 from baton.evaluate import (
     baselines,
     inputs,
+    knowledge,
     other_tasks,
     recommend,
     repeated,
@@ -115,6 +116,11 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evalua
         figures["tasks"] = results.rounded(others)
     if evaluation.single_inputs:
         figures["single_inputs"] = results.rounded(evaluation.single_inputs)
+    taught = knowledge.figures(
+        task, PREDICTIONS / "knowledge", rows["test"], settings.calibration_bins, resampling
+    )
+    if taught:
+        figures["knowledge"] = results.rounded(taught)
     if evaluation.robustness:
         figures["robustness"] = results.rounded(evaluation.robustness.figures())
     return evaluation, figures

@@ -14,7 +14,7 @@ from pathlib import Path
 from baton import console, params
 from baton.arrays import tokenizer_training
 from baton.batches import array_splits
-from baton.contracts import predictions
+from baton.contracts import predictions, transfer_set
 from baton.contracts.task_spec import Sequence
 from baton.fitting import costs, seed_choice, several_tasks, small_data, trainings
 from baton.losses import loss, task_losses
@@ -41,6 +41,8 @@ def main() -> None:
             seed_choice.Trained("teacher", settings.metric, task_figures.of(data.task)),
         )
         spent = costs.Costs()
+        whole = transfer_set.TRANSFER if transfer_set.TRANSFER in data.splits else "train"
+        kept = (whole, "val") if settings.keep == "all" else ()
         for seed in settings.seeds:
             own = settings.of(seed)
             spent.start()
@@ -62,6 +64,7 @@ def main() -> None:
                     best,
                     made.packs,
                     made.reading,
+                    kept,
                 ),
             )
             if machine.is_main and best:

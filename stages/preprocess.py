@@ -1,8 +1,8 @@
 """Check the raw rows, cut the splits and write clean tables.
 
 params `preprocess`, `task` and `tasks`; `data/raw/` -> `data/clean/`: `{train,val,test}.parquet`,
-`task.json`, `report.json`, and `unlabelled.parquet` if there are rows without labels; the same for each of
-`tasks` in `data/clean/tasks/NAME`.
+`task.json`, `report.json`, `unlabelled.parquet` if there are rows without labels, and `soft_labels.parquet`
+if the source has soft labels; the same for each of `tasks` in `data/clean/tasks/NAME`.
 Run by DVC: `sh stages/run preprocess`.
 """
 
@@ -83,6 +83,8 @@ def show(report: dict[str, Any], words: str) -> None:
         console.say(f"rows without a label: {', '.join(f'{split} {n}' for split, n in without.items())}")
     if unlabelled := report.get("unlabelled"):
         show_unlabelled(unlabelled)
+    if soft := report.get("soft_labels"):
+        show_soft_labels(soft)
     if numbers := report.get("numbers"):
         show_numbers(numbers)
     if 0 < len(classes) <= MOST_CLASSES:
@@ -108,6 +110,28 @@ def show_unlabelled(found: dict[str, Any]) -> None:
         for origin, own in found["origins"].items()
     ]
     console.table("Rows without labels", ("origin", "rows", "kept", "dropped"), lines)
+
+
+def show_soft_labels(found: dict[str, Any]) -> None:
+    """Print how many rows have soft labels, and how often these agree with the true labels."""
+    for remark in found["remarks"]:
+        console.say(f"[yellow]note:[/] {escape(remark)}")
+    dropped = "".join(f", {count:,} {kind}" for kind, count in found["dropped"].items())
+    console.say(f"source.soft_labels: {found['rows']:,} rows{dropped}")
+    lines = [
+        ("train", found["train"]["rows"], found["train"]["found"], _percent(found["agreement"])),
+        ("unlabelled", found["unlabelled"]["rows"], found["unlabelled"]["found"], "–"),
+    ]
+    if len(found["classes"]) <= MOST_CLASSES:
+        lines += [
+            (f"train, {name}", own["rows"], own["found"], _percent(own["agreement"]))
+            for name, own in found["classes"].items()
+        ]
+    console.table("Soft labels", ("rows", "all", "with a soft label", "which agrees"), lines)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def show_numbers(numbers: dict[str, Any]) -> None:

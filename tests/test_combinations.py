@@ -30,7 +30,7 @@ UNIONS: dict[str, Any] = {
     "evaluate.baselines": params.Baseline,
 }
 # What is possible, by hand: inputs | tasks | sources | formats (- if the source has none) | base models.
-TABLES, ENCODERS = "delimited parquet jsonl lines", "wheel joined hub local registered"
+TABLES, ENCODERS = "delimited parquet jsonl lines", "wheel joined hub local registered run"
 FILES = "wheel hub local package"
 PICTURES = f"{ENCODERS} timm"
 SOUNDS = f"{PICTURES} whisper"
@@ -51,9 +51,9 @@ images     | classes labels numbers        | table                     | {TABLES
 audio      | classes                       | folder {FILES}            | -                      | {SOUNDS}
 audio      | labels numbers                | {FILES}                   | -                      | {SOUNDS}
 audio      | classes labels numbers        | table                     | {TABLES}               | {SOUNDS}
-image_text | classes                       | folder {FILES}            | -                      | image_text registered
-image_text | labels numbers                | {FILES}                   | -                      | image_text registered
-image_text | classes labels numbers        | table                     | {TABLES}               | image_text registered
+image_text | classes                       | folder {FILES}            | -                      | image_text registered run
+image_text | labels numbers                | {FILES}                   | -                      | image_text registered run
+image_text | classes labels numbers        | table                     | {TABLES}               | image_text registered run
 """  # noqa: E501
 
 
@@ -183,7 +183,7 @@ def test_a_recipe_takes_another_source_or_base_if_that_is_possible(recipe: str) 
             {"base": {"kind": "timm", "architecture": "a", "arguments": {}, "weights": None, "licence": "-"}},
             (
                 "base.kind is timm, but preprocess.kind is text: set base.kind to hub, joined, local, "
-                "registered or wheel, or set preprocess.kind to audio or images"
+                "registered, run or wheel, or set preprocess.kind to audio or images"
             ),
         ),
         (

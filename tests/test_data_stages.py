@@ -15,6 +15,7 @@ from safetensors.numpy import save
 
 from baton import console, params
 from baton.batches import array_splits
+from baton.contracts import predictions
 from tests import tiny
 
 BASE = {
@@ -215,6 +216,28 @@ def test_rows_without_labels_become_the_split_transfer(
     # What is evaluated and compared does not know the split.
     assert {path.stem for path in Path("data/clean").glob("*.parquet")} == {*splits, "test", "units"}
     assert [*array_splits.SPLITS] == ["train", "val", "test"]
+
+
+def test_soft_labels_of_a_file_are_matched_and_shown(
+    project: Callable[..., Path], capsys: pytest.CaptureFixture[str], tmp_path: Path, root: Path
+) -> None:
+    edit = learnable(tmp_path, root, None)
+    edit["source"]["soft_labels"] = "inbox/soft.jsonl"
+    project(**edit)
+    said = [("new text 2", 1, 3), ("x", 1, 0), ("elsewhere", 1, 0)]
+    said += [(f"{label} text {n}", 0.75, 0.25) for label in ("pos", "neg") for n in range(20)]
+    lines = [json.dumps({"text": text, "pos": pos, "neg": neg}) for text, pos, neg in said]
+    Path("inbox/soft.jsonl").write_text("\n".join(lines))
+    assert run(capsys, "download", "preprocess") == ""
+    shown = " ".join(capsys.readouterr().out.split())
+    ids, logits = predictions.read_predictions(Path("data/clean/soft_labels.parquet"))
+    assert isinstance(logits, np.ndarray)
+    train = [row["id"] for row in read_rows("train")]
+    assert ids == [*train, "unlabelled:2"]
+    assert np.exp(logits) == pytest.approx(np.array([[0.25, 0.75]] * len(train) + [[0.75, 0.25]]))
+    assert f"source.soft_labels: 43 rows, 1 in test, {40 - len(train)} in val, 1 unmatched" in shown
+    assert "1 of 43 rows match no row that a student learns from, the first is soft_labels:3 ('else" in shown
+    assert "unlabelled │ 2 │ 1 │ –" in shown and "│ 100.0% │" in shown and "│ 0.0% │" in shown
 
 
 def test_without_such_rows_there_is_no_further_split(

@@ -109,19 +109,27 @@ def finish(project: Project, stage: str) -> str:
 
 
 def check_kills(
-    project: Project, stage: str, model: str, kills: int, steps: int = 7, log_every: int = 2
+    project: Project,
+    stage: str,
+    model: str,
+    kills: int,
+    steps: int = 7,
+    log_every: int = 2,
+    training: str | None = None,
 ) -> None:
     """Check that a stage gives the same bytes if it is killed, each time after at least `steps` more steps.
 
-    `log_every` makes the run that is killed another one than that it is compared with.
+    `log_every` makes the run that is killed another one than that it is compared with. `training` names the
+    training run that is killed; by default it is that of the model.
     """
+    name = f"{training or model}-0"
     finish(project, stage)
     whole = project.digests()
     project.edit(lambda raw: raw[stage].update(log_every=log_every))
     for _ in range(kills):
         with start(project, stage) as process:
-            before = last_step(project, f"{model}-0")
-            while last_step(project, f"{model}-0") < before + steps:
+            before = last_step(project, name)
+            while last_step(project, name) < before + steps:
                 assert process.poll() is None, process.stdout.read() if process.stdout else ""
             for one in ours(project):
                 os.kill(one.pid, signal.SIGKILL)

@@ -51,6 +51,7 @@ def own(raw: dict[str, Any]) -> None:
     raw["runtime"]["precision"] = "fp32"  # as served
     for section in ("finetune", "distill"):
         raw[section]["class_weights"] = "balanced"
+    raw["finetune"]["augmentation"] = {"delete": 0.1, "swap": 0.1, "mask": 0.1, "mixup": 0.2}
 
 
 def test_all_six_stages_run(project: Project) -> None:

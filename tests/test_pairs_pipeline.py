@@ -58,6 +58,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 def of_pairs(raw: dict[str, Any]) -> None:
     raw["preprocess"] |= {"text_column": "first", "text_pair_column": "rest"}
     raw["distill"]["teacher"] = "live"
+    for section in ("finetune", "distill"):
+        raw[section]["augmentation"] = {"delete": 0.1, "swap": 0.1, "mask": 0.1, "mixup": 0.0}
     raw["runtime"] |= {"packing": True, "precision": "fp32"}  # as served
     raw["promotion"] |= {"first_minimum": 0.0, "class_floor": None, "permanent_floor": None}
 

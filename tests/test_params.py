@@ -153,6 +153,55 @@ def test_images_have_no_rows_without_labels() -> None:
         params.checked(raw, params.PATH)
 
 
+@pytest.mark.parametrize(
+    ("recipe", "name", "read"),
+    [
+        ("csv", "inbox/soft.csv", "inbox/soft.csv"),
+        ("reuters-r8-minilm", "data/soft.JSONL", "data/soft.JSONL"),
+        ("imdb-bert", "soft.parquet", "soft.parquet"),
+        ("spam-assassin", "soft.tsv", "soft.tsv"),
+        ("csv", None, None),
+    ],
+)
+def test_a_source_may_have_soft_labels(recipe: str, name: Any, read: str | None) -> None:
+    raw = params.read_raw(ROOT / f"recipes/{recipe}.yaml")
+    source: Any = params.checked(raw, params.PATH).source
+    assert source.soft_labels is None
+    raw["source"]["soft_labels"] = name
+    source = params.checked(raw, params.PATH).source
+    assert source.soft_labels == read
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "message"),
+    [
+        ("csv", "soft.csv", "source.soft_labels: must be in inbox/"),
+        (
+            "csv",
+            "inbox/soft.xlsx",
+            "source.soft_labels: must be a file named *.csv, *.tsv, *.jsonl or *.parq",
+        ),
+        ("csv", "inbox/soft", "source.soft_labels: must be a file named *.csv"),
+        ("csv", ["inbox/soft.csv"], "source.soft_labels: input should be a valid string"),
+        ("imdb-bert", "../soft.csv", "source.soft_labels: must be a relative path without '..'"),
+        (
+            "labels-csv",
+            "inbox/soft.csv",
+            "source.soft_labels is inbox/soft.csv, but task.kind is labels: set",
+        ),
+        ("numbers-csv", "inbox/a.csv", "source.soft_labels is inbox/a.csv, but task.kind is numbers: set it"),
+        ("image-folder", "inbox/soft.csv", "source.soft_labels: unknown key"),
+        ("20newsgroups-bert", "inbox/soft.csv", "source.soft_labels: unknown key"),
+    ],
+)
+def test_soft_labels_that_cannot_be_read_are_refused(recipe: str, name: Any, message: str) -> None:
+    raw = params.read_raw(ROOT / f"recipes/{recipe}.yaml")
+    raw["source"]["soft_labels"] = name
+    with pytest.raises(ParamsError) as caught:
+        params.checked(raw, params.PATH)
+    assert f"1 problem\n  - {message}" in str(caught.value)
+
+
 def test_only_classes_have_shots_and_at_least_two(tmp_path: Path) -> None:
     for recipe in ("csv", "image-folder", "audio-folder", "image-text-csv"):
         raw = params.read_raw(ROOT / f"recipes/{recipe}.yaml")
@@ -372,7 +421,7 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
         ),
         (
             lambda raw: raw["distill"].update(augmentation=AUGMENTATION),
-            "distill: the teacher's cached logits are of images without",
+            "distill: the teacher's cached logits are of samples without",
         ),
         (lambda raw: raw.update(tokenize=IMAGES), "tokenize.kind is images, but preprocess.kind is text"),
         (
@@ -506,6 +555,10 @@ OPTIONAL = {
     "PackageSource.unlabelled": "no file: all rows have labels",
     "HubSource.unlabelled": "no file: all rows have labels",
     "LocalSource.unlabelled": "no file: all rows have labels",
+    "WheelSource.soft_labels": "no file",
+    "PackageSource.soft_labels": "no file",
+    "HubSource.soft_labels": "no file",
+    "LocalSource.soft_labels": "no file",
 }
 
 

@@ -270,16 +270,17 @@ from unittest import mock
 from baton import tracking
 tracking.prepare()
 from baton.cli.app import app
-from baton.lifecycle import registry
+from baton.lifecycle import registration
 from baton.lifecycle.promotion import promote as promotion
 from baton.lifecycle.retraining import checkout
-module, name = {"promotion": promotion, "registry": registry, "checkout": checkout}[sys.argv[1]], sys.argv[2]
+modules = {"promotion": promotion, "registration": registration, "checkout": checkout}
+module, name = modules[sys.argv[1]], sys.argv[2]
 sys.argv = ["baton", "retrain", "--mode", "enabled"]
 with mock.patch.object(module, name, lambda *_, **__: os._exit(9)):
     app()
 """
 POINTS = [
-    ("registry", "_same_data"),
+    ("registration", "_same_data"),
     ("promotion", "judge"),
     ("promotion", "_note"),
     ("checkout", "commit"),

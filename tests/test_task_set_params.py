@@ -111,7 +111,7 @@ def test_several_tasks(tmp_path: Path) -> None:
         ),
         (
             lambda raw: raw["tasks"]["topics"]["source"].update(unlabelled="inbox/more.csv"),
-            "tasks.topics.source.unlabelled is set, but only the main task uses such texts: set it to null",
+            "tasks.topics.source.unlabelled is set, but only the main task uses such files: set it to null",
         ),
         (
             lambda raw: raw["tasks"]["stars"].update(source={"kind": "digits", "licence": "x"}),

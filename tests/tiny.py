@@ -143,6 +143,25 @@ def write_arrays(data: Path, copies: int = 4, reads: TextInput = TEXT_INPUT) -> 
     )
 
 
+def write_transfer(data: Path, reads: TextInput = TEXT_INPUT) -> None:
+    """Write the split `transfer`: the rows of train, and those of data/clean/unlabelled.parquet."""
+    from baton.arrays import text_arrays
+    from baton.contracts import transfer_set
+    from baton.texts import document_windows
+
+    tokenizer = document_windows.open_tokenizer(data / "base", reads.max_length)
+    text_arrays.tokenize(
+        data / "clean/train.parquet",
+        tokenizer,
+        data / "arrays",
+        100,
+        lambda count: None,
+        TASK,
+        reads.truncation,
+        unlabelled=data / "clean" / transfer_set.TABLE,
+    )
+
+
 def image_input(size: int = 8, channels: int = 1) -> ImageInput:
     """Return the input of square images of `size` pixels."""
     return ImageInput(

@@ -6,7 +6,8 @@ import pytest
 from baton.arrays.text_arrays import TextArrays
 from baton.batches import token_budget
 from baton.batches.sampler import TrainingBatches
-from baton.batches.text_batches import PackedBatch, TextSplit
+from baton.batches.text_batch import PackedBatch
+from baton.batches.text_batches import TextSplit
 from baton.errors import TrainingError
 from tests import tiny
 

@@ -6,6 +6,7 @@ The sentences claim no more than the tests show.
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from baton import storage
@@ -115,6 +116,16 @@ def test_of_one_seed_nothing_is_said() -> None:
     found = section([0.99], [0.5])
     assert seeds.said(found, tiny.ACCURACY, 0.95) == []
     assert "comparison" not in found
+
+
+def test_the_interval_of_one_mean() -> None:
+    """R: t.test(c(0.7, -1.6, …)) gives -0.5297804 to 2.0297804 and p = 0.2175978."""
+    tested = seeds.student(np.array(FIRST), 0.95)
+    assert tested.interval == pytest.approx([-0.5297804, 2.0297804], abs=1e-6)
+    assert tested.p == pytest.approx(0.2175978, abs=1e-6)
+    assert seeds.student(np.array([0.3]), 0.95).interval is None
+    rounded = seeds.student(np.array([0.1 + 0.2, 0.3, 0.3]), 0.95)
+    assert rounded.interval is None, "they differ by rounding alone"
 
 
 def test_a_file_of_another_version_is_named(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tests import tiny
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 PROBE, FULL = {"kind": "probe"}, {"kind": "full"}
 AUTO = {"kind": "auto", "rows": 100, "folds": 3, "among": (PROBE, FULL)}
-SETTINGS = {"epochs": 1, "batch_size": 8, "head": HEAD, "strategy": AUTO}
+SETTINGS = {"keep": "best", "epochs": 1, "batch_size": 8, "head": HEAD, "strategy": AUTO}
 Train = Callable[..., strategies.Trained]
 
 

@@ -1,5 +1,7 @@
 """Code shared by `finetune` and `distill`, on real arrays: batch normalisation never sees a single sample."""
 
+import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from baton import params, predict, tracking
-from baton.batches.text_batches import PackedBatch
+from baton.batches.text_batch import PackedBatch
 from baton.contracts import predictions
 from baton.contracts.task_spec import Sequence, TaskSpec
 from baton.distill import soft_targets
@@ -176,6 +178,56 @@ def test_a_live_teacher_is_asked_whether_it_takes_packed_documents(
     assert trainings.fit(
         "control", model, class_losses.cross_entropy(0.0, None), tiny.training(batch_size=8), job, [able]
     ).packs
+
+
+def augmented(**changes: object) -> tuple[trainings.Job, model_folder.Classifier, params.Training]:
+    """Return the job of `texts` with all operations on tokens, and with `changes`."""
+    own = {"delete": 0.2, "swap": 0.2, "mask": 0.1, "mixup": 0.0} | changes
+    settings = tiny.training(epochs=2, batch_size=8, augmentation=params.TextAugmentation.model_validate(own))
+    job, model = texts(packing="auto")
+    data = trainings.open_data(settings.augmentation, tokenizer=Path("data/base"))
+    return dataclasses.replace(job, data=data), model, settings
+
+
+@pytest.mark.parametrize("taught", [False, True])
+def test_texts_are_augmented_in_training_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taught: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With mixup, and with a live teacher, who sees the same texts."""
+    monkeypatch.chdir(tmp_path)
+    job, model, settings = augmented(mixup=0.4)
+    seen: list[tuple[str, int]] = []
+    forward = type(model).forward
+    monkeypatch.setattr(
+        type(model),
+        "forward",
+        lambda self, *inputs: (seen.append((reader(self), len(inputs))), forward(self, *inputs))[1],
+    )
+
+    def reader(one: model_folder.Classifier) -> str:
+        return ("training" if one.training else "validation") if one is model else "teacher"
+
+    loss_fn, asked = class_losses.cross_entropy(0.0, None), soft_targets.Live(make("electra", vocab_size=200))
+    if taught:
+        loss_fn = soft_targets.distillation(tiny.LOSSES, asked, 2.0, 0.5, 0.0, None)
+    made = trainings.fit("student", model, loss_fn, settings, job, [asked] if taught else [])
+    assert not made.packs and "packing false: mixup mixes the tokens of padded" in capsys.readouterr().out
+    assert set(seen) == {("training", 8), ("validation", 2)} | ({("teacher", 8)} if taught else set())
+    assert made.figures["steps"] == 4 and np.isfinite(made.figures["val_loss"])
+
+
+def test_the_same_run_gives_the_same_bits_and_without_augmentation_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    job, model, settings = augmented()
+    plain = dataclasses.replace(job, data=trainings.open_data(None))
+    losses = []
+    for name, own in (("first", job), ("again", job), ("plain", plain)):
+        loss_fn = class_losses.cross_entropy(0.0, None)
+        made = trainings.fit(name, copy.deepcopy(model), loss_fn, settings, own)
+        losses.append([row["loss"] for row in made.curve if "loss" in row])
+    assert losses[0] == losses[1] != losses[2] and len(losses[0]) == 4
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from baton.errors import DataError, ModelError, TrackingError
 from baton.lifecycle.promotion import history, promote
 from baton.lifecycle.promotion.promotion_lock import claim, claims, drop
 from baton.lifecycle.promotion.verdicts import Mark
-from baton.lifecycle.registry import Registry, number, register
+from baton.lifecycle.registration import register
+from baton.lifecycle.registry import Registry, number
 from baton.lifecycle.retraining import decision, drift
 from baton.tasks import figure_scale
 from baton.tracking import store

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from baton.lifecycle.tracing import trace
+from baton.lifecycle.tracing import upstream
 from baton.workspace import dvc_graph
 
 
@@ -24,7 +24,7 @@ def lock(**student: Any) -> dvc_graph.Graph:
 def base_of(graph: dvc_graph.Graph, breaks: list[str]) -> list[tuple[str, str, str]]:
     """Return the files of data/base: path, origin and licence."""
     store: Any = None  # only training stages have runs
-    (base,) = trace._upstream(store, graph, "tokenize", set(), breaks).children
+    (base,) = upstream._upstream(store, graph, "tokenize", set(), breaks).children
     files = [node for node in base.children if node.kind == "file"]
     return [(node.name, node.facts["origin"], node.facts["licence"]) for node in files]
 
@@ -68,6 +68,6 @@ def test_the_files_of_every_task_are_shown(monkeypatch: pytest.MonkeyPatch) -> N
     }
     monkeypatch.setattr(dvc_graph, "file_of", lambda digest, name: known.get(name))
     graph, breaks, store = dvc_graph.Graph(json.dumps({"stages": stages}), "a test"), list[str](), None
-    (raw,) = trace._upstream(store, graph, "preprocess", set(), breaks).children  # type: ignore[arg-type]
+    (raw,) = upstream._upstream(store, graph, "preprocess", set(), breaks).children  # type: ignore[arg-type]
     names = [node.name for node in raw.children if node.kind == "file"]
     assert names == ["train.csv", "tasks/stars/train.csv"] and not breaks

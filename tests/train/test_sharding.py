@@ -102,6 +102,17 @@ def test_split_over_processes_it_is_the_training_of_one(folder: Path, processes:
     assert not same(folder, "one", f"split{processes}"), "equal bits would mean that there was one process"
 
 
+def test_augmented_texts_are_the_same_on_several_processes(folder: Path) -> None:
+    """With mixup, whose partners another process may hold: replicated, and split, on two processes."""
+    own = {"settings": {"augmentation": training.TEXTS}}
+    run(folder, "augmented", 1, runtime={"sharding": "none"}, **own)
+    for sharding in ("none", "full"):
+        run(folder, f"augmented-{sharding}", 2, runtime={"sharding": sharding}, **own)
+        assert_close(folder, "augmented", f"augmented-{sharding}")
+    with pytest.raises(AssertionError):  # negative control
+        assert_close(folder, "one", "augmented")
+
+
 @pytest.fixture(scope="module")
 def stopped(folder: Path) -> Path:
     """Return the checkpoints of two processes that were asked to stop in the middle."""

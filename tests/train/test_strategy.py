@@ -56,7 +56,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(name: str, **changes: Any) -> params.Finetune:
-    own = {"head": HEAD, "strategy": ROWS[name], "epochs": 2, "weight_decay": 0.1}
+    own = {"head": HEAD, "keep": "best", "strategy": ROWS[name], "epochs": 2, "weight_decay": 0.1}
     return params.Finetune.model_validate(tiny.TRAINING | own | changes)
 
 

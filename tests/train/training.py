@@ -1,8 +1,9 @@
 """Run a small real training in a separate process, to be killed and resumed.
 
-The model is a tiny BERT with dropout, AdamW, clipping and best weights; or a tiny ViT with all that images
-use: augmentation, mixup and CutMix, stochastic depth, layer-wise rates, averaged weights; or the same with a
-TinyViT, whose batch normalisation has statistics that are not weights.
+The model is a tiny BERT with dropout, AdamW, clipping and best weights, whose texts are augmented if they are
+read in windows; or a tiny ViT with all that images use: augmentation, mixup and CutMix, stochastic depth,
+layer-wise rates, averaged weights; or the same with a TinyViT, whose batch normalisation has statistics that
+are not weights.
 
 `attempt` runs in the folder that `prepare` filled. It writes final.safetensors (weights, optimizer),
 points.txt, order.txt (sample ids of every step that was computed) and first.txt (the first step, from 0, that
@@ -62,6 +63,7 @@ AUGMENTATION = params.Augmentation(
     mixup=0.2,
     cutmix=1.0,
 )
+TEXTS = params.TextAugmentation(delete=0.2, swap=0.2, mask=0.1, mixup=0.4)
 IMAGES = {"augmentation": AUGMENTATION, "ema": params.Ema(decay=0.9), "drop_path": 0.2, "layer_decay": 0.8}
 WINDOWS = input_spec.Windows(most=3, overlap=1)
 STEPS = 18  # 48 documents, batches of 8, 3 epochs
@@ -117,13 +119,16 @@ def attempt(
     spoil(without)
     meta, machine = array_splits.read_meta(folder / "arrays"), tiny.machine()
     images = IMAGES if isinstance(meta.input, ImageInput) else {}
+    texts = {"augmentation": TEXTS} if getattr(meta.input, "truncation", None) == WINDOWS else {}
     lacking = {"attention_dropout": 0.0} if "tiny_vit" in (folder / "base/config.json").read_text() else {}
-    settings = params.read(Path("params.yaml")).finetune.model_copy(update=CHANGES | RATES | images | lacking)
+    settings = params.read(Path("params.yaml")).finetune.model_copy(
+        update=CHANGES | RATES | images | texts | lacking
+    )
     resolve.seed_everything(settings.seed)
     model = model_folder.create(
         folder / "base", settings.head, meta.task.width, settings, machine.attention, meta.input
     )
-    splits = array_splits.open_splits(folder / "arrays", settings.augmentation)
+    splits = array_splits.open_splits(folder / "arrays", settings.augmentation, folder / "base")
     batches: Any = Recorded(
         splits["train"], 8, 2, settings.seed, lambda: array_splits.read_ids(folder / "arrays", "train")
     )
@@ -344,9 +349,13 @@ def spoil(what: str) -> None:
     if what == "position":
         state.State.facts = lambda self: facts(self) | {"step": max(0, self.step - 1)}  # type: ignore[method-assign]
     if what == "augmentation":  # drawn from the process's generator, not (seed, epoch, sample id)
-        from baton.batches.augmentation import pipeline
+        from baton.batches.augmentation import pipeline, text_variation
+        from baton.batches.augmentation.random_streams import Generators
 
         own, drawn = np.random.default_rng(), pipeline.draw
+        text_variation.Generators = lambda seed, epoch, stream: Generators(  # type: ignore[misc,assignment]
+            int(own.integers(2**31)), epoch, stream
+        )
         pipeline.draw = lambda keys, seed, epoch, settings: drawn(
             keys, int(own.integers(2**31)), epoch, settings
         )

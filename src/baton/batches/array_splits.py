@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from baton import params, storage
 from baton.arrays import text_arrays
+from baton.batches.augmentation import text_variation
+from baton.batches.augmentation.text_variation import TextVariation
 from baton.batches.sampler import Split
 from baton.batches.sequence_batches import SequenceSplit
 from baton.batches.text_batches import TextSplit
@@ -41,10 +43,13 @@ class Meta:
 Example = str | dict[str, str]  # what a served model takes; of several columns, each by its name
 
 
+Varied = params.Augmentation | TextVariation | None  # how training samples are varied
+
+
 class _Kind(NamedTuple):
     """The functions for one kind of input."""
 
-    open_split: Callable[[Path, str, TaskSpec, params.Augmentation | None], Split]
+    open_split: Callable[[Path, str, TaskSpec, Varied], Split]
     examples: Callable[[Split, Path, int], Sequence[Example]]
 
 
@@ -66,18 +71,31 @@ def read_meta(folder: Path) -> Meta:
     return Meta(task_spec.read(meta), input_spec.read(meta["input"], f"{path}: input"))
 
 
-def open_splits(folder: Path, augmentation: params.Augmentation | None = None) -> dict[str, Split]:
+def open_splits(
+    folder: Path, augmentation: params.AnyAugmentation | None = None, tokenizer: Path | None = None
+) -> dict[str, Split]:
     """Memory-map every split, `transfer` only if it is there.
 
-    `augmentation` applies to training batches of images and spectrograms.
+    Args:
+        folder: the arrays.
+        augmentation: applies to training batches.
+        tokenizer: the folder with the tokenizer by which texts were read; only their augmentation needs it.
 
     Raises:
         DataError: If a file is missing or does not match the others.
+        ModelError: If the tokenizer lacks what augmentation needs.
     """
     meta = read_meta(folder)
+    varied: Varied
+    if isinstance(augmentation, params.TextAugmentation):
+        assert isinstance(meta.input, TextInput), "params refuse it for other kinds of input"
+        assert tokenizer is not None, "texts are varied by their tokenizer"
+        varied = text_variation.of(augmentation, tokenizer, meta.input)
+    else:
+        varied = augmentation
     open_split = _kind(meta.input).open_split
     there = (*SPLITS, TRANSFER) if transfer_set.mask_path(folder, TRANSFER).is_file() else SPLITS
-    return {split: open_split(folder, split, meta.task, augmentation) for split in there}
+    return {split: open_split(folder, split, meta.task, varied) for split in there}
 
 
 def labelled(folder: Path, split: str) -> NDArray[np.bool_]:
@@ -135,27 +153,27 @@ def _kind(reads: InputSpec) -> _Kind:
 
 
 def _open_texts(
-    reads: TextInput, folder: Path, split: str, task: TaskSpec, _: params.Augmentation | None
+    reads: TextInput, folder: Path, split: str, task: TaskSpec, varied: Varied
 ) -> TextSplit | SequenceSplit:
     arrays = text_arrays.open_arrays(folder, split, task)
-    return SequenceSplit(arrays, reads.pad) if task.outputs == "text" else TextSplit(arrays, reads.pad)
+    if task.outputs == "text":
+        return SequenceSplit(arrays, reads.pad)
+    variation = varied if isinstance(varied, TextVariation) else None
+    return TextSplit(arrays, reads.pad, variation=variation, ids=partial(read_ids, folder, split))
 
 
-def _open_images(
-    reads: ImageInput, folder: Path, split: str, task: TaskSpec, augmentation: params.Augmentation | None
-) -> Split:
+def _open_images(reads: ImageInput, folder: Path, split: str, task: TaskSpec, varied: Varied) -> Split:
     from baton.arrays import image_arrays
     from baton.batches import image_batches  # imports torchvision, which text does not need
 
+    assert not isinstance(varied, TextVariation), "params refuse it"
     arrays = image_arrays.open_arrays(folder, split, task)
-    return image_batches.ImageSplit(arrays, partial(read_ids, folder, split), reads, augmentation)
+    return image_batches.ImageSplit(arrays, partial(read_ids, folder, split), reads, varied)
 
 
-def _open_clips(
-    reads: AudioInput, folder: Path, split: str, task: TaskSpec, augmentation: params.Augmentation | None
-) -> Split:
+def _open_clips(reads: AudioInput, folder: Path, split: str, task: TaskSpec, varied: Varied) -> Split:
     if reads.parts == 1 or split == "train":
-        return _open_images(reads.picture, folder, split, task, augmentation)
+        return _open_images(reads.picture, folder, split, task, varied)
     from baton.arrays import image_arrays
     from baton.batches import clip_batches
 
@@ -173,15 +191,14 @@ def _clips(reads: AudioInput, split: Split, _: Path, count: int) -> list[str]:
 
 
 def _open_images_with_texts(
-    reads: ImageTextInput, folder: Path, split: str, task: TaskSpec, augmentation: params.Augmentation | None
+    reads: ImageTextInput, folder: Path, split: str, task: TaskSpec, varied: Varied
 ) -> Split:
     from baton.arrays import image_text_arrays
     from baton.batches import image_batches, image_text_batches
 
+    assert not isinstance(varied, TextVariation), "params refuse it"
     arrays = image_text_arrays.open_arrays(folder, split, task)
-    image = image_batches.ImageSplit(
-        arrays.image, partial(read_ids, folder, split), reads.image, augmentation
-    )
+    image = image_batches.ImageSplit(arrays.image, partial(read_ids, folder, split), reads.image, varied)
     return image_text_batches.ImageTextSplit(image, TextSplit(arrays.text, reads.text.pad))
 
 

@@ -22,7 +22,7 @@ from baton import params
 from baton.arrays.image_arrays import ImageArrays
 from baton.batches.augmentation import device_augmentation, masking, pipeline, random_streams
 from baton.batches.augmentation.device_augmentation import Variation
-from baton.batches.augmentation.mixing import mixing
+from baton.batches.augmentation.mixing import mixing, with_partners
 from baton.batches.device_images import Resident
 from baton.batches.image_batch import ImageBatch
 from baton.contracts.input_spec import ImageInput
@@ -103,7 +103,7 @@ class ImageSplit:
         if settings is None:
             return dataclasses.replace(self.batch(rows), size=self.size)
         mixes = settings.mixup > 0 or settings.cutmix > 0
-        whole, partners = _with_partners(rows, step_rows) if mixes else (rows, None)
+        whole, partners = with_partners(rows, step_rows) if mixes else (rows, None)
         drawn = pipeline.draw(self._keys[whole], seed, epoch, settings)
         pixels, variations = self._varied(whole, settings, drawn)
         batch = ImageBatch(
@@ -203,16 +203,6 @@ class ImageSplit:
 
 
 _Change = Callable[[NDArray[np.uint8], slice], NDArray[np.uint8]]  # images, and their positions in the batch
-
-
-def _with_partners(
-    rows: NDArray[np.int64], step_rows: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows followed by those of partners outside, and the index there of each partner, (rows,)."""
-    following = dict(zip(step_rows.tolist(), np.roll(step_rows, -1).tolist(), strict=True))
-    places = {row: place for place, row in enumerate(rows.tolist())}
-    partners = [places.setdefault(following[row], len(places)) for row in rows.tolist()]
-    return np.fromiter(places, np.int64, len(places)), np.array(partners, dtype=np.int64)
 
 
 def _tensor(images: NDArray[np.uint8]) -> torch.Tensor:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from baton.batches.image_batch import ImageBatch
 from baton.batches.image_batches import ImageSplit
-from baton.batches.text_batches import PackedBatch, TextBatch, TextSplit
+from baton.batches.text_batch import PackedBatch, TextBatch
+from baton.batches.text_batches import TextSplit
 from baton.contracts.targets import Targets
 
 

@@ -1,113 +1,21 @@
 """Batches of documents, padded or packed, each with one or several windows."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from baton.arrays.text_arrays import WIDTH_MULTIPLE, TextArrays
-from baton.batches.movable import Change, Movable
+from baton.batches import text_padding
+from baton.batches.augmentation import mixing, random_streams
+from baton.batches.augmentation.text_variation import TextVariation
+from baton.batches.text_batch import PackedBatch, TextBatch, UnitPlaces
 from baton.contracts.packed_documents import Packing
 from baton.contracts.ragged import Units
 from baton.contracts.targets import Targets
-
-
-class UnitPlaces(NamedTuple):
-    """The units of a batch's documents that are read."""
-
-    units: torch.Tensor  # (units,) int64, positions among the split's units
-    places: torch.Tensor  # (units,) int64, positions in the flattened `input_ids`
-    bounds: torch.Tensor  # (batch + 1,) int64, the first of these units of each document, and the end
-
-    def made_of(self, change: Change) -> "UnitPlaces":
-        """Return a copy with `change` applied to all."""
-        return UnitPlaces(*map(change, self))
-
-
-@dataclass(frozen=True)
-class TextBatch(Movable):
-    """Padded documents, each with one or several windows. `rows` are their positions in the split."""
-
-    input_ids: torch.Tensor  # (windows, length) int64
-    attention_mask: torch.Tensor  # (windows, length) int64, 1 for tokens
-    targets: torch.Tensor  # see `Batch`
-    rows: torch.Tensor  # (batch,) int64
-    # (batch, windows) bool, which document owns each window; None: every document has one window.
-    owners: torch.Tensor | None = None
-    types: torch.Tensor | None = None  # (windows, length) int64, of tokens of pairs; None: all are 0
-    read: UnitPlaces | None = None  # None: the model has an output for each document
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def units(self) -> torch.Tensor:
-        """See `Batch`."""
-        return self.rows if self.read is None else self.read.units
-
-    @property
-    def bounds(self) -> torch.Tensor | None:
-        """See `Batch`."""
-        return None if self.read is None else self.read.bounds
-
-    @property
-    def inputs(self) -> tuple[torch.Tensor | None, ...]:
-        """Token ids, mask and, if there are any, owners of windows, types of tokens, and places of units."""
-        read = self.input_ids, self.attention_mask
-        if self.read is not None:
-            return *read, self.owners, None, self.types, self.read.places
-        if self.types is not None:
-            return *read, self.owners, None, self.types
-        return read if self.owners is None else (*read, self.owners)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """The shape (windows, length)."""
-        return self.input_ids.shape[0], self.input_ids.shape[1]
-
-
-@dataclass(frozen=True)
-class PackedBatch(Movable):
-    """Documents concatenated in one row of tokens, without padding. `rows` are their positions in the split.
-
-    The row is filled up to a multiple of `WIDTH_MULTIPLE` by an extra window after all documents.
-    """
-
-    input_ids: torch.Tensor  # (1, tokens) int64
-    packing: Packing  # its `longest` is a multiple of `WIDTH_MULTIPLE`
-    targets: torch.Tensor  # see `Batch`
-    rows: torch.Tensor  # (batch,) int64
-    types: torch.Tensor | None = None  # (1, tokens) int64, of pairs; None: all are 0
-    read: UnitPlaces | None = None  # None: the model has an output for each document
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def units(self) -> torch.Tensor:
-        """See `Batch`."""
-        return self.rows if self.read is None else self.read.units
-
-    @property
-    def bounds(self) -> torch.Tensor | None:
-        """See `Batch`."""
-        return None if self.read is None else self.read.bounds
-
-    @property
-    def inputs(self) -> tuple[Any, ...]:
-        """Token ids, no mask, no owners, the documents' positions and, if there are any, types and places."""
-        read = self.input_ids, None, None, self.packing
-        if self.read is not None:
-            return *read, self.types, self.read.places
-        return read if self.types is None else (*read, self.types)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """The shape (1, tokens)."""
-        return 1, self.input_ids.shape[1]
 
 
 @dataclass(frozen=True)
@@ -117,6 +25,8 @@ class TextSplit:
     arrays: TextArrays
     pad: int
     packs: bool = False
+    variation: TextVariation | None = None  # of training batches
+    ids: Callable[[], Sequence[str]] = tuple  # of the rows; read once, and only if they are varied
 
     def __len__(self) -> int:
         return len(self.arrays)
@@ -180,28 +90,18 @@ class TextSplit:
             self._read(rows, places, bounds[: len(places)]),
         )
 
-    def _padded(self, rows: NDArray[np.int64]) -> TextBatch:
-        """Pad windows to the longest, rounded up to a multiple of `WIDTH_MULTIPLE`."""
-        arrays = self.arrays
+    def _padded(self, rows: NDArray[np.int64], width: int = 0) -> TextBatch:
+        """Pad windows to the longest, but at least to `width`."""
         places, owners = self._windows(rows)
-        starts, ends = arrays.offsets[places], arrays.offsets[places + 1]
-        lengths = ends - starts
-        width = -(-int(lengths.max()) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
-        ids = np.full((len(places), width), self.pad, dtype=np.int64)
-        types = None if arrays.types is None else np.zeros_like(ids)
-        for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
-            ids[index, : end - start] = arrays.tokens[start:end]
-            if types is not None and arrays.types is not None:
-                types[index, : end - start] = arrays.types[start:end]
-        mask = (np.arange(width) < lengths[:, None]).astype(np.int64)  # (windows, length)
+        filled = text_padding.filled(self.arrays, places, self.pad, width)
         return TextBatch(
-            torch.from_numpy(ids),
-            torch.from_numpy(mask),
+            filled.ids,
+            filled.mask,
             self._targets(rows),
             torch.from_numpy(rows.astype(np.int64)),
             torch.from_numpy(owners[0]) if owners else None,
-            None if types is None else torch.from_numpy(types),
-            self._read(rows, places, width * np.arange(len(places))),
+            filled.types,
+            self._read(rows, places, filled.ids.shape[1] * np.arange(len(places))),
         )
 
     def _targets(self, rows: NDArray[np.int64]) -> torch.Tensor:
@@ -244,11 +144,57 @@ class TextSplit:
         return places, [owner == np.arange(len(rows))[:, None]]
 
     def training_batch(
-        self,
-        rows: NDArray[np.int64],
-        step_rows: NDArray[np.int64],  # noqa: ARG002
-        seed: int,  # noqa: ARG002
-        epoch: int,  # noqa: ARG002
+        self, rows: NDArray[np.int64], step_rows: NDArray[np.int64], seed: int, epoch: int
     ) -> TextBatch | PackedBatch:
-        """Return the documents at `rows`; text has no augmentation."""
-        return self.batch(rows)
+        """Return the documents at `rows` (batch,) as training sees them in `epoch`.
+
+        With mixup, a document is mixed with the next one in `step_rows`, the last with the first; a partner
+        outside `rows` is varied as in its own batch.
+        """
+        if self.variation is None:
+            return self.batch(rows)
+        own, numbers = np.arange(len(rows)), torch.from_numpy(rows.astype(np.int64))
+        if not self.variation.mixes:
+            varied = self.variation.documents(self.arrays, rows, self._keys[rows], seed, epoch)
+            return replace(replace(self, arrays=varied).batch(own), rows=numbers)
+        whole, partners = mixing.with_partners(rows, step_rows)
+        varied = self.variation.documents(self.arrays, whole, self._keys[whole], seed, epoch)
+        shares = self.variation.shares(self._keys[rows], seed, epoch)
+        return replace(replace(self, arrays=varied)._mixed(own, partners, shares), rows=numbers)
+
+    def _mixed(
+        self, rows: NDArray[np.int64], partners: NDArray[np.int64], shares: NDArray[np.float32]
+    ) -> TextBatch:
+        """Return the documents at `rows` (batch,), mixed with those at `partners` (batch,).
+
+        Where only one of two windows has a token, it is mixed with nothing, as with the zeros that follow a
+        sentence in wordMixup (Guo et al. 2019, section 3). A token's type is that of the document's own, if
+        it has one there.
+
+        Args:
+            rows: documents of this split.
+            partners: likewise.
+            shares: of the documents at `rows`, (batch,).
+        """
+        assert not self.packs, "packing is refused with mixup"
+        others = text_padding.opposite(self.windows, rows, partners)
+        own = self._padded(rows, text_padding.width(self.arrays, others))
+        filled = text_padding.filled(self.arrays, others, self.pad, own.shape[1])
+        own_shares = torch.from_numpy(np.repeat(shares, self.windows[rows]))[:, None]  # (windows, 1)
+        types = own.types
+        if types is not None and filled.types is not None:
+            types = torch.where(own.attention_mask.bool(), types, filled.types)
+        return replace(
+            own,
+            attention_mask=own.attention_mask | filled.mask,
+            targets=mixing.mixed_targets(
+                own.targets, self._targets(partners), torch.from_numpy(shares), self.targets.spec.width
+            ),
+            types=types,
+            partners=filled.ids,
+            shares=torch.stack([own_shares * own.attention_mask, (1 - own_shares) * filled.mask], dim=-1),
+        )
+
+    @cached_property
+    def _keys(self) -> NDArray[np.uint64]:
+        return random_streams.keys(self.ids())

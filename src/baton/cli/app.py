@@ -9,6 +9,7 @@
     baton register    make the trained model the challenger
     baton promote     let the gate judge the challenger against the champion
     baton drift X     compare new rows without labels with the champion's training data
+    baton compare     compare ways to transfer, over numbers of labels and seeds
     baton retrain     do all of it, as a CI job: pull, train, register, judge, report, push
 
 The commands work anywhere inside the project. Errors are printed without a traceback and exit with code 1.
@@ -252,6 +253,39 @@ def retrain(
 
     if not lifecycle_commands.run_retraining(mode is Mode.ENABLED, override or [], push, base):
         raise typer.Exit(3)
+
+
+@app.command()
+def compare(
+    context: typer.Context,
+    strategies: Annotated[
+        str | None, typer.Option(help="Names in the file of strategies, such as full,lora; by default all.")
+    ] = None,
+    labels: Annotated[
+        str, typer.Option(help="Labels per class (or what `labels` in the file of strategies names).")
+    ] = "8,32,128,all",
+    seeds: Annotated[str, typer.Option(help="Each draws the labels and trains.")] = "0,1,2,3,4",
+    file: Annotated[Path | None, typer.Option(help="Strategies; by default strategies.yaml.")] = None,
+    baseline: Annotated[
+        bool, typer.Option(help="Fit the baselines of evaluate.baselines on the same rows.")
+    ] = True,
+    output: Annotated[
+        Path | None, typer.Option(help="Where table and figure go; by default reports/compare.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what is done and what would run.")] = False,
+    track: Annotated[bool, typer.Option(help="Record each training run in MLflow, with its model.")] = False,
+    models: Annotated[bool, typer.Option(help="Keep all trained weights in DVC's cache.")] = True,
+) -> None:
+    """Compare strategies: one DVC experiment for each, with each number of labels and each seed.
+
+    Experiments that are there are not run again; stopped, the same command goes on. Your files stay as they
+    are.
+    """
+    from baton.cli import compare_commands
+
+    compare_commands.compare(
+        context.obj, strategies, labels, seeds, file, baseline, output, dry_run, track, models
+    )
 
 
 def _recipe_files() -> list[Path]:

@@ -26,9 +26,9 @@ def register() -> None:
     """Run `baton register`."""
     settings = params.read().promotion
     with _store() as store:
-        from baton.lifecycle import registry
+        from baton.lifecycle import registration, registry
 
-        version, new = registry.register(registry.Registry(store, settings.name), settings)
+        version, new = registration.register(registry.Registry(store, settings.name), settings)
     aliases = ", ".join(version.aliases) or "no alias"
     console.say(
         f"{'registered' if new else 'already registered'}: {settings.name} version "
@@ -86,7 +86,11 @@ def show_trace(target: str, as_json: bool, here: Path) -> None:
         sys.stdout.write(trace.as_json(found) + "\n")
         return
     console.say(_tree("made of", [found.made_of]))
+    if found.ancestors:  # their params, code and outputs are in the JSON
+        console.say(_tree("base models that were trained, nearest first", found.ancestors, lists=False))
     console.say(_tree("made from it", found.made_from_it))
+    if found.descendants:
+        console.say(_tree("runs with it, or with what they made, as base model", found.descendants))
     for text in found.breaks:
         console.warn("broken", text)
 
@@ -108,14 +112,15 @@ def _store() -> "Iterator[Store]":
         yield store
 
 
-def _tree(title: str, nodes: "list[Node]") -> Tree:
+def _tree(title: str, nodes: "list[Node]", lists: bool = True) -> Tree:
+    """Return the nodes as a tree to print, with or without the facts that are lists."""
     root = Tree(f"[bold]{title}[/]" + ("" if nodes else ": nothing yet"))
     for node in nodes:
-        _grow(root, node)
+        _grow(root, node, lists)
     return root
 
 
-def _grow(parent: Tree, node: "Node") -> None:
+def _grow(parent: Tree, node: "Node", with_lists: bool) -> None:
     facts, lists = [], []
     for key, value in node.facts.items():
         if isinstance(value, dict):
@@ -133,7 +138,7 @@ def _grow(parent: Tree, node: "Node") -> None:
         f"{node.kind} [bold]{escape(node.name)}[/]"
         + (f" [dim]({escape('; '.join(facts))})[/]" if facts else "")
     )
-    for line in lists:
+    for line in lists if with_lists else ():
         branch.add(f"[dim]{escape(line)}[/]")
     for child in node.children:
-        _grow(branch, child)
+        _grow(branch, child, with_lists)

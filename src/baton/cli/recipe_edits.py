@@ -8,10 +8,10 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from baton import params
+from baton.params import editing
 from baton.params.applicable_keys import KEYS, places, shown
 from baton.params.combinations import INPUT, TABLE, TASK, wrong
 
@@ -31,12 +31,7 @@ COUNTERPARTS: dict[str, dict[str, dict[str, Any]]] = {
 
 def fitted(text: str, task: Mapping[str, Any]) -> tuple[str, list[str]]:
     """Return the text of a recipe with this task, and what was changed besides."""
-    yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, 10**6
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(
-        type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
+    yaml = editing.round_trip()
     content = yaml.load(text)
     _set(content, "task", _flow(task))
     changes = [

@@ -56,6 +56,7 @@ def distillation(
     label_smoothing: float,
     weights: torch.Tensor | None,
     of_rows: torch.Tensor | None = None,
+    labelled: torch.Tensor | None = None,
 ) -> Loss:
     """Return the loss `alpha * L + (1 - alpha) * T**2 * KL(teacher || student)`.
 
@@ -70,14 +71,18 @@ def distillation(
         label_smoothing: applies to L.
         weights: per output, (width,); they apply to L.
         of_rows: weights per row (or unit) of train; they apply to both terms.
+        labelled: per row (or unit), 1 if its target counts and 0 if it has none; None: all count.
     """
+    of_labels = labelled if of_rows is None or labelled is None else of_rows * labelled
+    of_labels = of_rows if labelled is None else of_labels
 
     def loss(model: Model, batch: Batch) -> torch.Tensor:
         inputs = batch.inputs
         logits, taught = own(model(*inputs), batch), own(teacher(batch, inputs), batch)
         factors = chosen(of_rows, batch)
         soft = task.divergence(logits, taught, temperature, factors, batch.bounds)
-        hard = task.supervised(logits, batch.targets, label_smoothing, weights, factors, batch.bounds)
+        known = chosen(of_labels, batch)
+        hard = task.supervised(logits, batch.targets, label_smoothing, weights, known, batch.bounds)
         return alpha * hard.mean + (1 - alpha) * temperature**2 * soft.mean
 
     return loss

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from baton import storage
 from baton.contracts.predictions import HINT
@@ -123,25 +124,44 @@ def paired(
     Student's paired t-test (1908) and its interval. If all seeds differ by the same amount, which can happen
     to the accuracy on a small table, the spread of differences is unknown: there is no interval and no p.
     """
-    from scipy.stats import ttest_1samp
-
     result: dict[str, Any] = {"seeds": len(first)}
     for figure in shown:
         differences = np.array(
             [one[figure] - other[figure] for one, other in zip(first, second, strict=True)]
         )
-        result[f"{figure}_difference"] = float(differences.mean())
-        result[f"{figure}_difference_deviation"] = float(differences.std(ddof=1))
         # Shares of rows differ by at least 1 / rows, errors by some part of themselves; less is rounding.
         size = max(abs(own[figure]) for own in (*first, *second))
-        if np.ptp(differences) > ROUNDING * min(1.0, size):
-            tested = ttest_1samp(differences, 0.0)
-            low, high = tested.confidence_interval(confidence)
-            result |= {
-                f"{figure}_difference_interval": [float(low), float(high)],
-                f"{figure}_p": float(tested.pvalue),
-            }
+        found = student(differences, confidence, min(1.0, size))
+        result[f"{figure}_difference"] = found.mean
+        result[f"{figure}_difference_deviation"] = float(differences.std(ddof=1))
+        if found.interval is not None and found.p is not None:
+            result |= {f"{figure}_difference_interval": [*found.interval], f"{figure}_p": found.p}
     return result
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of values, with what Student's t (1908) says of it."""
+
+    mean: float
+    interval: tuple[float, float] | None = None
+    p: float | None = None
+
+
+def student(values: NDArray[np.float64], confidence: float, size: float = 1.0) -> Mean:
+    """Return the mean of `values` (n,), with its interval and the p of a mean of 0.
+
+    There is neither with one value, nor if all are equal, up to rounding of figures of this `size`: their
+    spread is then unknown.
+    """
+    from scipy.stats import ttest_1samp
+
+    mean = float(values.mean())
+    if len(values) < 2 or np.ptp(values) <= ROUNDING * size:
+        return Mean(mean)
+    tested = ttest_1samp(values, 0.0)
+    low, high = tested.confidence_interval(confidence)
+    return Mean(mean, (float(low), float(high)), float(tested.pvalue))
 
 
 def said(section: Mapping[str, Any], main: Scale, confidence: float) -> list[str]:

@@ -17,6 +17,7 @@ from baton import console, params, storage
 from baton.batches import subset
 from baton.batches.feature_batches import FeatureSplit
 from baton.batches.sampler import Split
+from baton.contracts import transfer_set
 from baton.contracts.input_spec import AudioInput
 from baton.contracts.ragged import Ragged, taken
 from baton.contracts.written_texts import Texts
@@ -41,10 +42,11 @@ def why_not(settings: params.Finetune, job: trainings.Job) -> str | None:
 
 
 def splits(model: Classifier, settings: params.Finetune, job: trainings.Job) -> dict[str, Split]:
-    """Return all splits, by their features."""
+    """Return all splits but the transfer set by their features."""
     return {
         name: FeatureSplit(split, computed(model, name, split, settings, job))
         for name, split in job.data.splits.items()
+        if name != transfer_set.TRANSFER
     }
 
 
@@ -53,11 +55,11 @@ def computed(
 ) -> NDArray[np.float32]:
     """Return the inputs of the head for the split called `name`, (samples, width) or (units, width).
 
-    Those of a part of train are taken from those of train. Units that are not read have zeros. The model is
-    in eval mode afterwards.
+    Those of a part of the training rows are taken from those of all. Units that are not read have zeros. The
+    model is in eval mode afterwards.
     """
     if isinstance(split, subset.Part):
-        whole = computed(model, "train", split.whole, settings, job)
+        whole = computed(model, job.whole, split.whole, settings, job)
         units = split.whole.units
         return whole[split.chosen if units is None else taken(units.offsets, split.chosen)[0]]
     folder = _folder(settings, job)

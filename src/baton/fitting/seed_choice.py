@@ -4,8 +4,10 @@ Validation decides between seeds, never test.
 """
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from baton import storage
@@ -27,6 +29,7 @@ class Answered(NamedTuple):
 
     logits: Predicted  # as trained
     fitted: dict[str, Any]  # on val; nothing if it is not needed
+    others: Mapping[str, Predicted] = MappingProxyType({})  # of other splits, if they are kept
 
 
 @dataclass
@@ -63,7 +66,8 @@ class Trained:
     def write(self, stage: str) -> None:
         """Write curves/`stage`.csv, metrics/`stage`.json and data/predictions/seeds/MODEL/SEED.parquet.
 
-        Next to the latter, SEED.json has what was fitted, if that decides.
+        Next to the latter, SEED.json has what was fitted, if that decides, and SEED.SPLIT.parquet the answers
+        for other splits, if they are kept.
         """
         write_curve(Path(f"curves/{stage}.csv"), self.curve, list(self.task.directions))
         storage.write_json(
@@ -75,6 +79,9 @@ class Trained:
             with storage.atomic_folder(PREDICTIONS / "seeds" / name) as folder:
                 for seed, own in answers.items():
                     predictions.write_predictions(folder / f"{seed}.parquet", ids, own.logits)
+                    for split, other in own.others.items():
+                        known = array_splits.read_ids(ARRAYS, split)
+                        predictions.write_predictions(folder / f"{seed}.{split}.parquet", known, other)
                     if task_figures.decides(self.task.spec):
                         storage.write_json(folder / f"{seed}.json", {fitted_values.KEY: own.fitted})
 

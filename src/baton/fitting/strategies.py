@@ -25,6 +25,7 @@ from baton.models.classifier import HeadAlone
 from baton.models.model_folder import Classifier
 from baton.predict import predict
 from baton.runtime import distributed, sharding
+from baton.tasks import transferability
 from baton.train import label_probe, probe, prototypes, resume
 
 INNER = 3  # folds that choose a probe's regularisation
@@ -74,7 +75,8 @@ def _head(
     reading = _on_features(model, settings, job)
     own = dataclasses.replace(job, data=dataclasses.replace(job.data, splits=dict(reading.splits)))
     made = trainings.fit(name, reading.model, loss_fn, settings, own)
-    return Trained(model.eval(), made.curve, made.figures | _counted(model), made.packs, reading)
+    figures = made.figures | _counted(model) | _suited(reading, job)
+    return Trained(model.eval(), made.curve, figures, made.packs, reading)
 
 
 def _adapted(
@@ -106,9 +108,12 @@ def _contrasted(
     made = pairs.fit(f"{name}_pairs", model, strategy, settings, job)
     unkept = resume.StageCheckpoints(job.checkpoints.folder, job.checkpoints.seconds)  # the backbone changed
     probed = fitted(model, settings, dataclasses.replace(job, checkpoints=unkept))
-    figures = probed.figures | {key: made.figures[key] for key in ("steps", "best_step")}
+    steps = int(made.figures["steps"])
+    figures = probed.figures | {"steps": steps, "best_step": steps}
     figures |= {"trained_parameters": figures["parameters"]}
-    return probed._replace(curve=[*made.curve, *probed.curve], figures=figures)
+    curve = [row | {"model": "teacher"} for row in made.curve if "loss" in row]  # of pairs; val's is another
+    curve += [row | {"step": steps, "epoch": 1.0} for row in probed.curve]
+    return probed._replace(curve=curve, figures=figures)
 
 
 def fitted(model: Classifier, settings: params.Finetune, job: trainings.Job) -> Trained:
@@ -128,7 +133,7 @@ def fitted(model: Classifier, settings: params.Finetune, job: trainings.Job) -> 
     logits = predict(reading.model.eval(), val, job.runtime, job.at_once(settings))
     shown = {f"val_{key}": value for key, value in trainings.scores(logits, val.targets).items()}
     trained = {"trained_parameters": made.weight.size + made.bias.size}
-    figures = _counted(model) | trained | {"steps": 0, **shown, "best_step": 0}
+    figures = _counted(model) | trained | {"steps": 0, **shown, "best_step": 0} | _suited(reading, job)
     curve: list[dict[str, object]] = [
         {"model": "teacher", "seed": settings.seed, "step": 0, "epoch": 0.0, **shown}
     ]
@@ -159,6 +164,19 @@ def _linear(
     if isinstance(task, Labels):
         return distributed.once(lambda: label_probe.fit(read, labels, balanced, inner, own))
     return distributed.once(lambda: probe.fit(read, labels, task.width, balanced, inner, own))
+
+
+def _suited(reading: trainings.Reading, job: trainings.Job) -> Figures:
+    """Return how well the frozen features suit train's targets, `logme`, if the task defines that."""
+    own = reading.splits["train"]
+    if (
+        not isinstance(own, FeatureSplit)
+        or own.units is not None
+        or not np.ptp(own.targets.all, axis=0).any()
+    ):
+        return {}
+    found = transferability.logme(job.data.task, own.features, own.targets.all)
+    return {} if found is None else {"logme": found}
 
 
 def _counted(model: Classifier) -> Figures:

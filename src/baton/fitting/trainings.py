@@ -68,6 +68,7 @@ class Job:
     several: bool = False  # seeds
     arrays: Path = ARRAYS  # the folder of `data`
     others: Mapping[str, OtherTask] = field(default_factory=dict)  # by name
+    whole: str = "train"  # the split in `arrays` of which the training rows are all or a part
 
     def batches(
         self, settings: params.Training, smallest: int, packs: bool = False
@@ -76,7 +77,7 @@ class Job:
 
         With `packs`, documents are packed without padding. With other tasks, these take turns.
         """
-        main = self._of_task(self.data, self.arrays, settings, smallest, packs)
+        main = self._of_task(self.data, self.arrays, settings, smallest, packs, self.whole)
         if not self.others:
             return main
         assert isinstance(settings, params.Finetune)
@@ -90,13 +91,19 @@ class Job:
         return AlternatingBatches({MAIN: main} | tasks, found, settings.seed)
 
     def _of_task(
-        self, data: Data, arrays: Path, settings: params.Training, smallest: int, packs: bool
+        self,
+        data: Data,
+        arrays: Path,
+        settings: params.Training,
+        smallest: int,
+        packs: bool,
+        whole: str = "train",
     ) -> TrainingBatches:
         split, sizes = data.splits["train"], (settings.batch_size, settings.accumulation, settings.seed)
         ranks = self.runtime.rank, self.runtime.processes
 
         def ids() -> list[str]:
-            read = array_splits.read_ids(arrays, "train")
+            read = array_splits.read_ids(arrays, whole)
             return split.names(read) if isinstance(split, subset.Part) else read
 
         if self.runtime.compile and self.runtime.fixed_shapes and smallest == 1 and settings.batch_size:
@@ -136,14 +143,14 @@ def started(
     """Set up a stage's training runs: processes, checkpoints of an interrupted attempt, tracking.
 
     `settings` are those of all seeds; `source` is the folder of the model to train, or whose layers are
-    copied; `arrays` are made for it; `tasks` are trained besides the main one. Success removes the
-    checkpoints.
+    copied; `arrays` are made for it, by its tokenizer; `tasks` are trained besides the main one. Success
+    removes the checkpoints.
     """
     tasks = tasks or {}
     with distributed.started(
         wanted, model_folder.work(source, array_splits.read_meta(arrays).input)
     ) as runtime:
-        data = placed(open_data(settings.augmentation, arrays), runtime)
+        data = placed(open_data(settings.augmentation, arrays, source), runtime)
         for choice, reason in runtime.reasons.items():
             console.say(f"{choice}: {reason}")
         sections = {
@@ -164,10 +171,12 @@ def started(
                 checkpoints.succeeded(settings.seeds)
 
 
-def open_data(augmentation: params.Augmentation | None, arrays: Path = ARRAYS) -> Data:
-    """Memory-map data/arrays."""
+def open_data(
+    augmentation: params.AnyAugmentation | None, arrays: Path = ARRAYS, tokenizer: Path | None = None
+) -> Data:
+    """Memory-map data/arrays; see `array_splits.open_splits`."""
     meta = array_splits.read_meta(arrays)
-    return Data(array_splits.open_splits(arrays, augmentation), meta.task, meta.input)
+    return Data(array_splits.open_splits(arrays, augmentation, tokenizer), meta.task, meta.input)
 
 
 def open_task(settings: params.OtherTask, arrays: Path) -> OtherTask:
@@ -260,7 +269,9 @@ def fit(
     data, runtime, run, seed = job.data, job.runtime, job.run, settings.seed
     saved = job.checkpoints.training(f"{name}-{seed}")
     prefix, said = (f"seed_{seed}/{name}", f"{name}, seed {seed}") if job.several else (name, name)
-    packs, reason = packing.settled(runtime, model, settings.attention_dropout, companions)
+    varied = settings.augmentation
+    mixes = isinstance(varied, params.TextAugmentation) and varied.mixup > 0
+    packs, reason = packing.settled(runtime, model, settings.attention_dropout, companions, mixes)
     console.say(f"{said}: packing {str(packs).lower()}: {reason}")
     own = course(packs) if course else _usual(model, settings, job, packs)
     batches = own.batches
@@ -375,6 +386,7 @@ def write(
     best: bool,
     packs: bool,
     reading: Reading | None = None,
+    kept: Sequence[str] = (),
 ) -> Answered:
     """Write the model, with the other files of `source`, and its logits to models/ and data/predictions/.
 
@@ -382,31 +394,38 @@ def write(
     a temperature, is saved with the model; the logits are as trained. On train only the teacher predicts, for
     `distill`. `packs`: documents are packed, as they were for validation. If the model's seed is not the
     `best` so far, only its answers on test are computed. Return those. `reading` predicts in place of the
-    model and its splits.
+    model and its splits. Answers for the splits `kept` are among those returned.
     """
     data, runtime = job.data, job.runtime
     read = {"test"} | ({"val"} if best or task_figures.decides(data.task) else set())
     read |= {"train"} if best and name == "teacher" else set()
+    read |= set(kept)
     reads = reading or Reading(model, data.splits)
-    wanted = {key: split for key, split in reads.splits.items() if key in read}
-    splits = {key: split.packed() if packs else split for key, split in wanted.items()}
-    with console.progress(f"predict {name}", sum(map(len, splits.values())), "samples") as advance:
+    wanted = {key: (reads.model, reads.splits[key]) for key in reads.splits if key in read}
+    # Features of the rows without labels are not kept on disk.
+    wanted |= {key: (model, split) for key, split in data.splits.items() if key in read - set(wanted)}
+    splits = {key: (by, split.packed() if packs else split) for key, (by, split) in wanted.items()}
+    total = sum(len(split) for _, split in splits.values())
+    with console.progress(f"predict {name}", total, "samples") as advance:
         logits = {
-            key: predict(reads.model, split, runtime, batch_size, advance) for key, split in splits.items()
+            key: predict(by.eval(), split, runtime, batch_size, advance)
+            for key, (by, split) in splits.items()
         }
+    others = {key: logits[key] for key in kept}
     state = sharding.gather(model) if best else None  # gathered from all ranks
     if not (runtime.is_main and read > {"test"}):
-        return Answered(logits["test"], {})
+        return Answered(logits["test"], {}, others)
     fitted = task_figures.of(data.task).fitted(logits["val"], data.splits["val"].targets.all)
     if not best:
-        return Answered(logits["test"], fitted)
+        return Answered(logits["test"], fitted, others)
     model_folder.save(model, dataclasses.replace(info, fitted=fitted), source, Path("models", name), state)
     with storage.atomic_folder(PREDICTIONS / name) as folder:
-        for key, values in logits.items():
+        for key in sorted(logits.keys() & {"train", "val", "test"}):
+            values = logits[key]
             predictions.write_predictions(
                 folder / f"{key}.parquet", array_splits.read_ids(ARRAYS, key), values
             )
-    return Answered(logits["test"], fitted)
+    return Answered(logits["test"], fitted, others)
 
 
 def _prefixed(name: str, values: dict[str, float]) -> dict[str, float]:

@@ -73,15 +73,15 @@ def galleries(
 
 
 def sheet(subject: Subject) -> image_galleries.Sheet | None:
-    """Return some train images as the teacher's training saw them; None without augmentation."""
-    if subject.finetune.augmentation is None:
+    """Return some train images as the teacher's training saw them; None without augmentation of images."""
+    if not isinstance(subject.finetune.augmentation, params.Augmentation):
         return None
     from baton.batches.image_batches import ImageSplit
     from baton.batches.image_text_batches import ImageTextSplit
 
     train = subject.splits["train"]
     train = train.image if isinstance(train, ImageTextSplit) else train
-    assert isinstance(train, ImageSplit), "params refuse augmentation for text"
+    assert isinstance(train, ImageSplit), "params refuse augmentation of images for others"
     own, names = train.targets.pairs
     places = image_galleries.examples(names, len(names))  # a row with several targets has several places
     rows = np.array([*dict.fromkeys(own[places].tolist())][:SHEET_SAMPLES], np.int64)

@@ -89,8 +89,9 @@ class Subject:
 
     @cached_property
     def splits(self) -> dict[str, sampler.Split]:
-        """The arrays of train, val and test; training batches are augmented as the teacher's were."""
-        every = array_splits.open_splits(ARRAYS, self.finetune.augmentation)
+        """The arrays of train, val and test; training images are augmented as the teacher's were."""
+        own = self.finetune.augmentation
+        every = array_splits.open_splits(ARRAYS, own if isinstance(own, params.Augmentation) else None)
         return {split: every[split] for split in array_splits.SPLITS}
 
     @cached_property

@@ -13,6 +13,7 @@ from baton.errors import ModelError
 from baton.runtime.resolve import AMPERE, Runtime
 
 HALF = ("bf16", "fp16")
+MIXES = "mixup mixes the tokens of padded documents"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,11 @@ class Reader(Protocol):
 
 
 def settled(
-    runtime: Runtime, model: Reader, attention_dropout: float = 0.0, companions: Sequence[Reader] = ()
+    runtime: Runtime,
+    model: Reader,
+    attention_dropout: float = 0.0,
+    companions: Sequence[Reader] = (),
+    mixes: bool = False,
 ) -> tuple[bool, str]:
     """Return whether this model gets packed documents, and the reason.
 
@@ -44,12 +49,14 @@ def settled(
         model: any model.
         attention_dropout: the rate in training; prediction has none.
         companions: other readers of the same batches.
+        mixes: whether training mixes documents with each other.
 
     Raises:
         ModelError: If params require packing, but the model or the device does not support it.
     """
     capability = torch.cuda.get_device_capability(runtime.device) if runtime.device.type == "cuda" else None
-    unpackable = next((why for reader in (model, *companions) if (why := reader.unpackable())), None)
+    unable = (why for reader in (model, *companions) if (why := reader.unpackable()))
+    unpackable = MIXES if mixes else next(unable, None)
     facts = Facts(capability, runtime.precision, runtime.attention, unpackable, attention_dropout)
     return decided(runtime.packing, facts)
 

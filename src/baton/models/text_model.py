@@ -53,6 +53,8 @@ class TextClassifier(EncoderClassifier):
         owners: torch.Tensor | None = None,
         packing: Packing | None = None,
         types: torch.Tensor | None = None,
+        partners: torch.Tensor | None = None,
+        shares: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the pooled features of documents, (batch, width).
 
@@ -66,8 +68,11 @@ class TextClassifier(EncoderClassifier):
             packing: the positions of packed documents.
             types: of tokens of pairs, in the shape of `input_ids`; None: all are 0. An encoder without types
                 ignores them.
+            partners: with mixup, (windows, length) int64, the tokens with which those of `input_ids` are
+                mixed; the mask is then 1 where either has a token.
+            shares: of the embedding of either in each place, (windows, length, 2); 0 where it has no token.
         """
-        output = self._encoded(input_ids, attention_mask, packing, types)
+        output = self._encoded(input_ids, attention_mask, packing, types, partners, shares)
         if packing is not None:
             return self._of_packed(output.last_hidden_state[0], packing)
         pooled: torch.Tensor
@@ -102,9 +107,14 @@ class TextClassifier(EncoderClassifier):
         attention_mask: torch.Tensor | None,
         packing: Packing | None,
         types: torch.Tensor | None,
+        partners: torch.Tensor | None = None,
+        shares: torch.Tensor | None = None,
     ) -> Any:
         """Return the encoder's output; the arguments are those of `features`."""
         read = {"token_type_ids": types} if self.takes_types and types is not None else {}
+        if partners is not None and shares is not None:
+            mixed = self._mixed(input_ids, partners, shares)
+            return self.backbone(inputs_embeds=mixed, attention_mask=attention_mask, **read)
         if packing is None:
             return self.backbone(input_ids=input_ids, attention_mask=attention_mask, **read)
         config = self.backbone.config
@@ -118,6 +128,16 @@ class TextClassifier(EncoderClassifier):
             input_ids=input_ids, attention_mask=mask, position_ids=positions, **{varlen.NAME: packed}, **read
         )
 
+    def _mixed(self, input_ids: torch.Tensor, partners: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        """Return embeddings of tokens mixed with those of others (wordMixup, Guo et al. 2019, section 3).
+
+        The arguments are those of `features`; the result is (windows, length, width of embeddings).
+        """
+        table = self.backbone.get_input_embeddings()
+        own, others = table(input_ids), table(partners)
+        first, second = shares.to(own.dtype).unsqueeze(-2).unbind(-1)  # (windows, length, 1) each
+        return torch.as_tensor(own * first + others * second)
+
     def read(
         self,
         input_ids: torch.Tensor,
@@ -126,6 +146,8 @@ class TextClassifier(EncoderClassifier):
         packing: Packing | None = None,
         types: torch.Tensor | None = None,
         places: torch.Tensor | None = None,
+        partners: torch.Tensor | None = None,
+        shares: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return what a head reads: the pooled features (batch, width), or vectors of units (units, width).
 
@@ -133,7 +155,7 @@ class TextClassifier(EncoderClassifier):
         in the flattened `input_ids`. The head then reads their vectors instead of pooled ones.
         """
         if places is None:
-            return self.features(input_ids, attention_mask, owners, packing, types)
+            return self.features(input_ids, attention_mask, owners, packing, types, partners, shares)
         states = self._encoded(input_ids, attention_mask, packing, types).last_hidden_state
         return states.reshape(-1, states.shape[-1]).index_select(0, places)  # type: ignore[no-any-return]
 

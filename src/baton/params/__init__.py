@@ -5,7 +5,16 @@ are reported together, each with its YAML path. Variants are unions tagged by `k
 once, with the names of its sections.
 """
 
-from baton.params.augmentation import Augmentation, ColourJitter, Masks, PaddedCrop, RandAugment, ResizedCrop
+from baton.params.augmentation import (
+    AnyAugmentation,
+    Augmentation,
+    ColourJitter,
+    Masks,
+    PaddedCrop,
+    RandAugment,
+    ResizedCrop,
+    TextAugmentation,
+)
 from baton.params.base import (
     Base,
     BytePairTokenizer,
@@ -16,8 +25,10 @@ from baton.params.base import (
     ImageTextBase,
     JoinedBase,
     LocalBase,
+    LoggedBase,
     PackagedWeights,
     RegisteredBase,
+    RunBase,
     TimmBase,
     WheelBase,
     WhisperBase,
@@ -63,6 +74,7 @@ from baton.params.formats import (
     TokenXmlFormat,
 )
 from baton.params.heads import DecoderHead, Head, LinearHead, MlpHead
+from baton.params.knowledge import FileKnowledge, Knowledge, TeacherKnowledge, TfidfKnowledge
 from baton.params.lifecycle import (
     ClassFloor,
     DriftLimits,
@@ -163,6 +175,7 @@ from baton.params.training import Distill, EarlyStopping, Ema, Finetune, Trainin
 __all__ = [
     "AUTO",
     "PATH",
+    "AnyAugmentation",
     "AptSource",
     "AudioChecks",
     "AudioPreprocess",
@@ -202,6 +215,7 @@ __all__ = [
     "EncoderDecoderStudent",
     "Evaluate",
     "FeaturesBaseline",
+    "FileKnowledge",
     "Files",
     "FilesPreprocess",
     "Finetune",
@@ -230,6 +244,7 @@ __all__ = [
     "ImageTokenize",
     "JoinedBase",
     "JsonLinesFormat",
+    "Knowledge",
     "LabelsTask",
     "LayerRow",
     "LayersStudent",
@@ -238,6 +253,7 @@ __all__ = [
     "LinesFormat",
     "LocalBase",
     "LocalSource",
+    "LoggedBase",
     "LoraStrategy",
     "MajorityBaseline",
     "Masks",
@@ -276,6 +292,7 @@ __all__ = [
     "Retrain",
     "Robustness",
     "RowsStrategy",
+    "RunBase",
     "Runtime",
     "SdistPackage",
     "Section",
@@ -292,11 +309,14 @@ __all__ = [
     "TailTruncation",
     "Task",
     "Tasks",
+    "TeacherKnowledge",
     "TemperatureMixing",
+    "TextAugmentation",
     "TextBeside",
     "TextPreprocess",
     "TextTokenize",
     "TfidfBaseline",
+    "TfidfKnowledge",
     "TimmBase",
     "TimmStudent",
     "TokenXmlFormat",

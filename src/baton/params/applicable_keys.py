@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ALL_BUT_NUMBERS = f"{NAMES} tokens spans sequence"
 PHOTOS = f"{IMAGES} image_text"
+TEXTS = "text"  # whose `augmentation` is a section of its own, see `input_checks`
 TRAININGS = ("finetune", "distill")
 
 
@@ -44,16 +45,20 @@ KEYS = (
     *_of_trainings("label_smoothing", Row(tasks=f"{NAMES} tokens sequence"), 0.0),
     *_of_trainings("drop_path", Row(FILES), 0.0),
     *_of_trainings("frozen", Row("image_text"), (), "[]"),
-    *_of_trainings("augmentation", Row(FILES), None),
-    *_of_trainings("augmentation.flip", Row(PHOTOS), 0.0),
-    *_of_trainings("augmentation.rotation", Row(PHOTOS), 0.0),
-    *_of_trainings("augmentation.colour", Row(PHOTOS), None),
-    *_of_trainings("augmentation.randaugment", Row(PHOTOS), None),
+    # Units and generated texts point at places in the text, which augmentation moves.
+    *_of_trainings("augmentation", Row(tasks=ROWS), None),
+    *_of_trainings("augmentation.flip", Row(f"{TEXTS} {PHOTOS}"), 0.0),
+    *_of_trainings("augmentation.rotation", Row(f"{TEXTS} {PHOTOS}"), 0.0),
+    *_of_trainings("augmentation.colour", Row(f"{TEXTS} {PHOTOS}"), None),
+    *_of_trainings("augmentation.randaugment", Row(f"{TEXTS} {PHOTOS}"), None),
     *_of_trainings("augmentation.masks", Row("audio"), None, "null"),
-    *_of_trainings("augmentation.mixup", Row(PICTURES), 0.0),  # texts cannot be mixed as images are
-    *_of_trainings("augmentation.cutmix", Row(PICTURES), 0.0),
+    # A text next to an image is not mixed, so neither is the image.
+    *_of_trainings("augmentation.mixup", Row(f"{TEXTS} {PICTURES}"), 0.0),
+    *_of_trainings("augmentation.cutmix", Row(f"{TEXTS} {PICTURES}"), 0.0),
     Key("finetune.head.pooling", Row(tasks=f"{ROWS} sequence"), ("mean", "cls")),  # words are not pooled
     Key("distill.temperature", Row(tasks=ALL_BUT_NUMBERS), (1.0,)),  # numbers have no probabilities
+    Key("distill.knowledge", Row("text", "classes"), (None,)),
+    Key("distill.confidence", Row("text", "classes"), (None,)),
     # Both ask whether an answer is right.
     Key("evaluate.robustness", Row(IMAGES, "classes"), (None,)),
     Key("evaluate.gallery", Row(PICTURES, "classes"), (None,)),
@@ -63,6 +68,7 @@ KEYS = (
     Key("promotion.class_floor", Row(tasks=f"{NAMES} tokens"), (None,)),
     Key("promotion.max_calibration_error", Row(tasks=ENCODED), (None,)),
     Key("source.unlabelled", Row("text", ROWS), (None,)),
+    Key("source.soft_labels", Row("text", "classes"), (None,)),
     Key("source.text_column", Row("image_text"), (None,), "COLUMN"),
     Key("source.text", Row("image_text"), (None,), "{suffix: .txt, mark: ''}"),
 )

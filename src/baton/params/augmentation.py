@@ -1,8 +1,11 @@
-"""`augmentation`: how training images are varied, as a function of (seed, epoch, sample id)."""
+"""`augmentation`: how training samples are varied, as a function of (seed, epoch, sample id).
 
-from typing import Annotated, Literal
+A section for images and spectrograms, or one for texts: they are told apart by their keys.
+"""
 
-from pydantic import Field
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
 
 from baton.params.fields import Count, Section
 
@@ -75,3 +78,33 @@ class Augmentation(Section):
     masks: Masks | None = None  # of spectrograms, only of them
     mixup: Strength
     cutmix: Strength
+
+
+class TextAugmentation(Section):
+    """The augmentations of texts with one answer each, in the order swap, delete, mask, mixup.
+
+    The first three are probabilities of each token: `swap`, that it changes places with another of the same
+    text; `delete`, that it is left out (both: EDA, Wei & Zou 2019, arXiv:1901.11196); `mask`, that the
+    tokenizer's mask token, or without one its unknown token, takes its place. One token of a text always
+    stays. `mixup` mixes the embeddings of a sample's tokens with those of another (wordMixup, Guo et al.
+    2019, arXiv:1905.08941); it is the alpha of a Beta distribution, 0 for off.
+    """
+
+    delete: Annotated[float, Field(ge=0, lt=1)]
+    swap: Probability
+    mask: Annotated[float, Field(ge=0, lt=1)]
+    mixup: Strength
+
+
+def _of_what(value: Any) -> str:
+    """Return what a section of `augmentation` is for, by its keys; one that only images have is enough."""
+    if not isinstance(value, dict):
+        return "texts" if isinstance(value, TextAugmentation) else "images"
+    of_images = set(Augmentation.model_fields) - set(TextAugmentation.model_fields)
+    return "images" if of_images & set(value) else "texts"
+
+
+AnyAugmentation = Annotated[
+    Annotated[Augmentation, Tag("images")] | Annotated[TextAugmentation, Tag("texts")],
+    Discriminator(_of_what),
+]

@@ -4,7 +4,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from baton.params.fields import Argument, Count, Digest, InboxPath, RelativePath, Revision, Section, Sha256
+from baton.params.fields import (
+    Argument,
+    Count,
+    Digest,
+    InboxPath,
+    RelativePath,
+    Revision,
+    RunId,
+    Section,
+    Sha256,
+)
 from baton.params.packages import Package, PackageName, PackageVersion
 
 Deviation = Annotated[float, Field(gt=0)]
@@ -54,6 +64,20 @@ class RegisteredBase(Section):
     kind: Literal["registered"]
     name: str
     version: Count
+    sha256: Digest
+    licence: str
+
+
+class RunBase(Section):
+    """The model that an MLflow run of this project logged, without its head; of any task.
+
+    `run` is the id of the run of `finetune` (its teacher) or `distill` (its student), or of their pipeline
+    run. An empty `sha256` is refused; the message names the model's digest.
+    """
+
+    kind: Literal["run"]
+    run: RunId
+    model: Literal["teacher", "student"]
     sha256: Digest
     licence: str
 
@@ -167,6 +191,8 @@ class EncoderDecoderBase(Section):
         return self
 
 
+LoggedBase = RegisteredBase | RunBase  # models in an MLflow store
+
 TextEncoder = Annotated[WheelBase | JoinedBase | HubBase | LocalBase, Field(discriminator="kind")]
 Encoder = Annotated[WheelBase | JoinedBase | HubBase | LocalBase | TimmBase, Field(discriminator="kind")]
 
@@ -190,6 +216,7 @@ Base = Annotated[
     | HubBase
     | LocalBase
     | RegisteredBase
+    | RunBase
     | TimmBase
     | WhisperBase
     | EncoderDecoderBase
@@ -198,5 +225,5 @@ Base = Annotated[
 ]
 
 StudentBase = Annotated[
-    WheelBase | JoinedBase | HubBase | LocalBase | RegisteredBase, Field(discriminator="kind")
+    WheelBase | JoinedBase | HubBase | LocalBase | RegisteredBase | RunBase, Field(discriminator="kind")
 ]

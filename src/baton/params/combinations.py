@@ -98,6 +98,7 @@ TABLE: Mapping[str, Mapping[str, Row]] = {
     "base": ENCODERS
     | {
         "registered": Row(),
+        "run": Row(),
         "timm": Row(PICTURES),
         "whisper": Row("audio"),
         "image_text": Row("image_text"),

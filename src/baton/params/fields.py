@@ -43,6 +43,15 @@ def _revision(value: str) -> str:
     return value
 
 
+def _run(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{32}", value):
+        raise ValueError(
+            "must be a run's id: 32 lowercase hexadecimal digits (`baton trace models/teacher` prints it); "
+            "a run's name can stand for several runs"
+        )
+    return value
+
+
 def as_tuple(value: Any) -> Any:
     """Return one value as a tuple of it, and a list as a tuple."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)
@@ -53,6 +62,7 @@ InboxPath = Annotated[str, AfterValidator(in_inbox)]
 Sha256 = Annotated[str, AfterValidator(_digest)]
 Digest = Annotated[str, AfterValidator(_digest_or_unknown)]
 Revision = Annotated[str, AfterValidator(_revision)]
+RunId = Annotated[str, AfterValidator(_run)]
 Argument = bool | int | float | str | None | tuple[int, ...]  # of an architecture
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(gt=0)]
@@ -65,7 +75,7 @@ class Section(BaseModel):
     """A mapping in `params.yaml`: frozen, strict about types, without unknown keys or hidden defaults.
 
     The only keys that may be left out are those that would say nothing: a split that has no file
-    (`PerSplit`), rows without labels that a source does not have (`unlabelled`), one of `batch_size` and
+    (`PerSplit`), files that a source does not have (`unlabelled`, `soft_labels`), one of `batch_size` and
     `tokens`, how several tasks are mixed where there is one, and what is for one kind of input alone, which
     must be written there (`needed` in `applicable_keys`).
     """

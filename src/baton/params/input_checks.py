@@ -7,7 +7,9 @@ Input: the whole of params -> problems, each with its YAML path and the way out.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from baton.params.augmentation import TextAugmentation
 from baton.params.base import ImageTextBase, TimmBase
+from baton.params.combinations import ROWS
 from baton.params.students import BaseStudent, ImageTextStudent, TimmStudent
 from baton.params.tokenize import AutoLength, WindowsTruncation
 
@@ -22,6 +24,7 @@ def problems(asked: "Params") -> Iterator[str]:
     """Yield the problems of the input, whatever the task."""
     yield from _content(asked)
     yield from _drawn(asked)
+    yield from _varied(asked)
     yield from _pairs(asked)
     yield from _student_base(asked)
 
@@ -49,6 +52,26 @@ def _draws_images(asked: "Params", section: str) -> bool:
         return isinstance(student.image, TimmStudent)  # otherwise it is the teacher's
     image = base.image if isinstance(base, ImageTextBase) else None
     return isinstance(image, TimmBase) and image.weights is None
+
+
+def _varied(asked: "Params") -> Iterator[str]:
+    """Check that the section of augmentation is the one for the kind of input."""
+    kind = asked.preprocess.kind
+    if asked.task.kind not in ROWS.split():
+        return  # the table refuses either section
+    for name, part in {"finetune": asked.finetune, "distill": asked.distill}.items():
+        own = part.augmentation
+        if own is None or isinstance(own, TextAugmentation) == (kind == "text"):
+            continue
+        found, instead = (
+            ("images", "{delete: 0.1, swap: 0.1, mask: 0.0, mixup: 0.0}")
+            if kind == "text"
+            else ("texts", "the section for images, as in recipes/digits-vit.yaml")
+        )
+        yield (
+            f"{name}.augmentation has the keys for {found}, but preprocess.kind is {kind}: set it to null "
+            f"or {instead}"
+        )
 
 
 def _pairs(asked: "Params") -> Iterator[str]:

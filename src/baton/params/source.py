@@ -1,6 +1,7 @@
 """`source`: where the labelled text, images or sound come from; here those of text, and of any files.
 
 `unlabelled` names further files, of texts without labels: one, or several that are read as one table.
+`soft_labels` names a table of what somebody, such as an LLM, says of texts: probabilities, or a class.
 """
 
 import re
@@ -21,6 +22,8 @@ from baton.params.split_files import (
     HubFiles,
     InboxFiles,
     PerSplit,
+    SoftLabels,
+    SoftLabelsInbox,
     Unlabelled,
     UnlabelledHub,
     UnlabelledInbox,
@@ -38,6 +41,7 @@ class WheelSource(Section):
     sha256: Sha256
     files: Files
     unlabelled: Unlabelled = None
+    soft_labels: SoftLabels = None
     licence: str
 
 
@@ -53,6 +57,7 @@ class PackageSource(Section):
     package: Package
     files: PerSplit[Members]
     unlabelled: Unlabelled = None
+    soft_labels: SoftLabels = None
     licence: str
 
 
@@ -121,6 +126,7 @@ class HubSource(Section):
     revision: Revision
     files: HubFiles
     unlabelled: UnlabelledHub = None
+    soft_labels: SoftLabels = None
     licence: str
 
 
@@ -130,6 +136,7 @@ class LocalSource(Section):
     kind: Literal["local"]
     files: InboxFiles
     unlabelled: UnlabelledInbox = None
+    soft_labels: SoftLabelsInbox = None
     licence: str
 
 

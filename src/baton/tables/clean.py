@@ -4,8 +4,9 @@ Outputs: `{train,val,test}.parquet` (id string, text string, text_pair string if
 pairs, the target as indexes into the names in
 `task.json`, see `target_cells`, weight float32 if params name its column, and the kept columns as strings;
 for images and sound see `image_tables`), `unlabelled.parquet` if there are rows without labels (see
-`unlabelled_table`), `units.parquet` (see `row_attributes`), `task.json` (see `contracts.task_spec`; names are
-sorted, numbers by value), `report.json`. Equal inputs and params give equal bytes.
+`unlabelled_table`), `soft_labels.parquet` if the source has soft labels (see `soft_label_table`),
+`units.parquet` (see `row_attributes`), `task.json` (see `contracts.task_spec`; names are sorted, numbers by
+value), `report.json`. Equal inputs and params give equal bytes.
 """
 
 from collections import Counter
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import params, storage
-from baton.contracts import row_attributes, task_spec, transfer_set
+from baton.contracts import row_attributes, soft_labels, task_spec, transfer_set
 from baton.errors import DataError
 from baton.tables import (
     assignment,
@@ -31,6 +32,7 @@ from baton.tables import (
     pair_notes,
     readers,
     run_checks,
+    soft_label_table,
     splits,
     target_cells,
     unlabelled_rows,
@@ -106,7 +108,7 @@ def clean(
     }:
         report["decoded"] = decoded
     with storage.atomic_folder(target) as folder:
-        report |= _write(folder, raw_tables, assigned, spec, settings, cells, paths.get(transfer_set.RAW))
+        report |= _write(folder, raw_tables, assigned, spec, settings, cells, paths)
         clean_tables.write_units(
             folder / row_attributes.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike)
         )
@@ -123,17 +125,16 @@ def _write(
     spec: task_spec.TaskSpec,
     settings: params.Preprocess,
     cells: TargetCells,
-    unlabelled: Path | None,
+    paths: dict[str, Path],
 ) -> dict[str, Any]:
-    """Write the clean tables; return what report.json says of rows without labels, if there are any.
-
-    `unlabelled` is the raw file of such rows.
-    """
+    """Write the clean tables; return what report.json says of rows without labels and of soft labels."""
     match settings:
         case params.TextPreprocess():
             for split in SPLITS:
                 clean_tables.write(folder / f"{split}.parquet", assigned.parts[split], spec, settings, cells)
-            return unlabelled_rows.write(folder, assigned, unlabelled, settings)
+            found = unlabelled_rows.write(folder, assigned, paths.get(transfer_set.RAW), settings)
+            soft = paths.get(soft_labels.RAW)
+            return found | soft_label_table.write(folder, assigned, soft, spec.names, settings)
         case params.ImagePreprocess() | params.ImageTextPreprocess():
             image_rows.write(folder, raw_tables, assigned.parts, spec, settings, cells)
         case params.AudioPreprocess():
@@ -145,7 +146,7 @@ def _write(
 
 
 def _paths(raw: Path) -> dict[str, Path]:
-    """Return the raw files by split, and that of rows without labels.
+    """Return the raw files by split, and those of rows without labels and of soft labels.
 
     Raises:
         DataError: One of them is missing.

@@ -19,7 +19,7 @@ class Columns:
 
     text: str | tuple[str, ...]
     label: str | tuple[str, ...]  # several: the numbers of a row
-    section: str = "preprocess"
+    section: str = "preprocess"  # of params, with `format`; '': a file's name alone says how it is read
     text_key: str = "text_column"
     extra: ExtraColumns = NO_EXTRA_COLUMNS
     given: Mapping[str, str] = field(
@@ -42,6 +42,11 @@ class Columns:
     def unlabelled(self) -> bool:
         """Whether no label is read: new rows have none, and their text takes its place."""
         return set(self.labels) <= set(self.texts)
+
+    @property
+    def encoding_key(self) -> str:
+        """The YAML path of the file's encoding, for messages; '' if params do not set it."""
+        return f"{self.section}.format.encoding" if self.section else ""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TextIO
 
 from baton import params
 from baton.errors import DataError
@@ -60,27 +60,51 @@ def read(table: RawTable, settings: params.DelimitedFormat, wanted: Columns) -> 
         DataError: The file is not text, its encoding is uncertain, the header cannot be read, or a column is
             missing.
     """
-    encoding = encodings.find(table.path, settings.encoding, f"{wanted.section}.format.encoding")
+    encoding = encodings.find(table.path, settings.encoding, wanted.encoding_key)
     table.guessed = encoding.name if encoding.guessed else ""
     if encoding.remark:
         table.remarks.append(encoding.remark)
-    csv.field_size_limit(sys.maxsize)
     with encodings.text(table.path, encoding) as file:
-        first = list(islice(file, settings.skip_lines + TRIED_LINES))
-        skipped, start = _foreign(table.path, first, settings, wanted)
-        settings = _present(start, settings, wanted)
-        delimiter = _delimiter(start, settings, wanted) if settings.delimiter == AUTO else settings.delimiter
-        lines, width = _Lines(file, deque(start), marked=skipped), len(settings.columns or ())
-        records = _records(lines, _dialect(settings, delimiter), width)
-        names = list(settings.columns) if settings.columns is not None else _header(records, table.path)
+        begun = _begin(file, table.path, settings, wanted)
         for name in wanted.names:
-            if names.count(name) != 1:
-                raise columns.missing(
-                    table.path, name, names, wanted, _other_delimiter(start, settings, wanted)
-                )
-        _read(table, records, names, settings, wanted)
-    if settings.delimiter == AUTO and delimiter != DELIMITERS[0]:
-        table.remarks.append(f"{table.path} is read with the delimiter {delimiter!r}")
+            if begun.names.count(name) != 1:
+                hint = _other_delimiter(begun.start, begun.settings, wanted)
+                raise columns.missing(table.path, name, begun.names, wanted, hint)
+        _read(table, begun.records, begun.names, begun.settings, wanted)
+    if settings.delimiter == AUTO and begun.delimiter != DELIMITERS[0]:
+        table.remarks.append(f"{table.path} is read with the delimiter {begun.delimiter!r}")
+
+
+def column_names(path: Path, settings: params.DelimitedFormat, wanted: Columns) -> list[str]:
+    """Return the names of the columns; `wanted` are those by which the delimiter is found.
+
+    Raises:
+        DataError: The file is not text, its encoding is uncertain, or the header cannot be read.
+    """
+    with encodings.text(path, encodings.find(path, settings.encoding, wanted.encoding_key)) as file:
+        return _begin(file, path, settings, wanted).names
+
+
+class _Begun(NamedTuple):
+    """A file of which the header, if it has one, was read."""
+
+    settings: params.DelimitedFormat
+    delimiter: str
+    start: list[str]  # the first lines
+    names: list[str]
+    records: Records
+
+
+def _begin(file: TextIO, path: Path, settings: params.DelimitedFormat, wanted: Columns) -> _Begun:
+    csv.field_size_limit(sys.maxsize)
+    first = list(islice(file, settings.skip_lines + TRIED_LINES))
+    skipped, start = _foreign(path, first, settings, wanted)
+    settings = _present(start, settings, wanted)
+    delimiter = _delimiter(start, settings, wanted) if settings.delimiter == AUTO else settings.delimiter
+    lines, width = _Lines(file, deque(start), marked=skipped), len(settings.columns or ())
+    records = _records(lines, _dialect(settings, delimiter), width)
+    names = list(settings.columns) if settings.columns is not None else _header(records, path)
+    return _Begun(settings, delimiter, start, names, records)
 
 
 def _read(

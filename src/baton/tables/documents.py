@@ -48,7 +48,7 @@ def read_lines(table: RawTable, settings: params.LinesFormat, wanted: Columns) -
         if name not in pattern.groupindex:
             hint = f"add a group (?P<{name}>…) to {wanted.section}.format.pattern"
             raise columns.missing(table.path, name, list(pattern.groupindex), wanted, hint)
-    encoding = encodings.find(table.path, settings.encoding, f"{wanted.section}.format.encoding")
+    encoding = encodings.find(table.path, settings.encoding, wanted.encoding_key)
     table.guessed = encoding.name if encoding.guessed else ""
     if encoding.remark:
         table.remarks.append(encoding.remark)

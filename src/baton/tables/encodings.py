@@ -102,7 +102,7 @@ def find(path: Path, wanted: str, key: str) -> Encoding:
     Args:
         path: The file.
         wanted: `auto`, or the encoding named in params.
-        key: The YAML path of `encoding`, for messages.
+        key: The YAML path of `encoding`, for messages; '' if params do not set it.
 
     Raises:
         DataError: The file is not text (a spreadsheet, an archive, …), or not UTF-8 and the guess is
@@ -184,18 +184,19 @@ def _found(path: Path, key: str) -> Encoding:
         name = candidates[0].name
         remark = f"{path} is no UTF-8: it is read as {name}, "
         remark += f"a guess from {seen.invalid} of its {seen.lines} lines ({candidates[0].shown})"
-        return Encoding(name, f"{remark}; set {key}: {name} to say so, or another", guessed=True)
+        sure = f"set {key}: {name} to say so, or another" if key else f"to be sure, {_convert(name)}"
+        return Encoding(name, f"{remark}; {sure}", guessed=True)
     if seen.invalid == 1 or seen.invalid < FEW * seen.lines:
         return Encoding("utf-8-sig", _advice(path, seen, candidates, key))
-    hint = f"set {key} to the actual encoding, or convert the file: "
-    hint += f"`iconv -f {_first(candidates)} -t utf-8 FILE > NEW`"
+    hint = f"set {key} to the actual encoding, or convert the file: " if key else "convert the file: "
+    hint += _convert(_first(candidates))
     got = f"{seen.invalid} of {seen.lines} lines contain other bytes; " + (
         _shown(candidates) or "no known encoding fits"
     )
     raise DataError(
         f"{path} is not valid UTF-8, and its encoding is uncertain",
         got=got,
-        expected="UTF-8, or a named encoding",
+        expected="UTF-8, or a named encoding" if key else "UTF-8",
         hint=hint,
     )
 
@@ -214,8 +215,12 @@ def _advice(path: Path, seen: _Bytes, candidates: "list[_Candidate]", key: str) 
     likely = f"; likely {_shown(candidates)}" if candidates else ""
     return (
         f"{path} is no UTF-8 in {seen.invalid} of {seen.lines} lines{likely}: "
-        f"set {key}: {first}, or `iconv -f {first} -t utf-8 FILE > NEW`"
+        f"{f'set {key}: {first}, or ' if key else ''}{_convert(first)}"
     )
+
+
+def _convert(name: str) -> str:
+    return f"`iconv -f {name} -t utf-8 FILE > NEW`"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def read(table: RawTable, settings: params.JsonLinesFormat, wanted: Columns) -> 
         DataError: The file is not text, its encoding is uncertain, it is one JSON document, every line has
             several objects, or one of the keys is missing from all objects.
     """
-    encoding = encodings.find(table.path, settings.encoding, f"{wanted.section}.format.encoding")
+    encoding = encodings.find(table.path, settings.encoding, wanted.encoding_key)
     table.guessed = encoding.name if encoding.guessed else ""
     if encoding.remark:
         table.remarks.append(encoding.remark)
@@ -42,6 +42,22 @@ def read(table: RawTable, settings: params.JsonLinesFormat, wanted: Columns) -> 
             else:
                 table.reject(f"line {number}: {value}")
     _refuse_others(table, seen, wanted)
+
+
+def keys(path: Path, settings: params.JsonLinesFormat, wanted: Columns) -> list[str]:
+    """Return the keys of all objects in order of appearance.
+
+    Raises:
+        DataError: The file is not text, its encoding is uncertain, or it is one JSON document.
+    """
+    seen: dict[str, None] = {}
+    with encodings.text(path, encodings.find(path, settings.encoding, wanted.encoding_key)) as file:
+        for line in filter(str.strip, file):
+            if not seen:
+                _refuse_document(path, line, wanted)
+            value = _value(line)
+            seen.update(dict.fromkeys(value) if isinstance(value, dict) else {})
+    return list(seen)
 
 
 def _add(table: RawTable, number: int, value: dict[str, Any], wanted: Columns) -> None:

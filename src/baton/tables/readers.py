@@ -58,12 +58,34 @@ def fill(table: RawTable, form: params.Format, wanted: Columns) -> None:
     else:
         _read_file(table, form, wanted)
     if not table.count:
-        hint = (
-            f"check the file that `source` names, and `skip_lines` and `columns` of {wanted.section}.format"
-        )
+        hint = "check the file that `source` names"
+        hint += f", and `skip_lines` and `columns` of {wanted.section}.format" if wanted.section else ""
         raise DataError(
             f"{path} has no rows", got="at most a header", expected="rows of text and label", hint=hint
         )
+
+
+def column_names(path: Path, form: params.Format, wanted: Columns) -> list[str]:
+    """Return the names of a table's columns, in their order; of JSON Lines the keys of all its objects.
+
+    Args:
+        path: The file.
+        form: Delimited, JSON Lines or Parquet.
+        wanted: Columns that the table should have, by which the delimiter is found.
+
+    Raises:
+        DataError: The file is empty, or has another format.
+    """
+    _refuse_empty(path)
+    match form:
+        case params.DelimitedFormat():
+            return delimited.column_names(path, form, wanted)
+        case params.JsonLinesFormat():
+            return json_lines.keys(path, form, wanted)
+        case params.ParquetFormat():
+            return _parquet_names(path, wanted)
+        case _:
+            raise NotImplementedError(form.kind)  # such files do not name their columns
 
 
 def _read_file(table: RawTable, form: params.Format, wanted: Columns) -> None:
@@ -124,6 +146,17 @@ def _read_parquet(table: RawTable, wanted: Columns) -> None:
         raise _no_parquet(table.path, error, wanted) from None
 
 
+def _parquet_names(path: Path, wanted: Columns) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        names: list[str] = pq.read_schema(path).names
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _no_parquet(path, error, wanted) from None
+    return names
+
+
 def _no_parquet(path: Path, error: Exception, wanted: Columns) -> DataError:
     """Return the error for a file that pyarrow cannot read, naming its actual format if it is known."""
     with path.open("rb") as file:
@@ -136,7 +169,8 @@ def _no_parquet(path: Path, error: Exception, wanted: Columns) -> DataError:
             expected="Apache Parquet",
             hint=found[1],
         )
-    hint = f"write the file again, or set {wanted.section}.format to its actual format"
+    hint = "write the file again"
+    hint += f", or set {wanted.section}.format to its actual format" if wanted.section else ""
     return DataError(
         f"{path} is not a readable Parquet file", got=error, expected="Apache Parquet", hint=hint
     )

@@ -36,7 +36,7 @@ def read_columns(table: RawTable, settings: params.ConllFormat, wanted: Columns)
             raise columns.missing(table.path, name, names, wanted, hint)
     places = {name: names.index(name) for name in wanted.names}
     least = max(places.values()) + 1 if wanted.unlabelled else len(names)
-    encoding = encodings.find(table.path, settings.encoding, f"{wanted.section}.format.encoding")
+    encoding = encodings.find(table.path, settings.encoding, wanted.encoding_key)
     table.guessed = encoding.name if encoding.guessed else ""
     if encoding.remark:
         table.remarks.append(encoding.remark)

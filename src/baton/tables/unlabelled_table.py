@@ -58,7 +58,7 @@ class Writer:
         """Prepare to write `path`; rows that are in `parts`, split -> rows, are none to write."""
         self._path, self._pairs = path, pairs
         self._file: Any = None
-        self._known = {split: {_digest(row) for row in rows} for split, rows in parts.items()}
+        self._known = {split: {digest(row) for row in rows} for split, rows in parts.items()}
         self._seen: set[bytes] = set()
         self._waiting: list[Row] = []
         self.rows = 0
@@ -67,14 +67,14 @@ class Writer:
         """Append the rows with new texts."""
         repeats: dict[str, dict[str, str]] = defaultdict(dict)
         for row in rows:
-            digest = _digest(row)
-            split = next((split for split, known in self._known.items() if digest in known), None)
+            own = digest(row)
+            split = next((split for split, known in self._known.items() if own in known), None)
             if split is not None:
                 repeats[f"in {split}"][row.id] = f"its text is in {split}"
-            elif digest in self._seen:
+            elif own in self._seen:
                 repeats[REPEATED][row.id] = "its text is in an earlier row without a label"
             else:
-                self._seen.add(digest)
+                self._seen.add(own)
                 self._waiting.append(row)
                 tally.kept += 1
         for kind, reasons in repeats.items():
@@ -105,5 +105,6 @@ class Writer:
             self._file.close()
 
 
-def _digest(row: Row) -> bytes:
+def digest(row: Row) -> bytes:
+    """Return a digest of a row's text, or of both its texts, as they are compared."""
     return hashlib.blake2b(checks.key(row.whole).encode(), digest_size=DIGEST_BYTES).digest()

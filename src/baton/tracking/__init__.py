@@ -9,10 +9,12 @@ repro` that trains or evaluates is one pipeline run with a child run for each of
 A stage records to a journal on the local disk (`journal`), and a thread sends the journal to the store
 (`delivery`), so a store that fails or hangs neither stops nor slows a stage. `sync` (the command `baton
 sync`) delivers the rest, puts DVC's digests of outputs on the runs and links the stages that DVC skipped.
-With `tracking: {kind: off}` nothing is recorded and mlflow is not imported.
+With `tracking: {kind: off}` nothing is recorded and mlflow is not imported. `BATON_TRACKING=off` in the
+environment has the same effect, and leaves params as they are.
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +23,9 @@ from baton import params
 from baton.errors import TrackingError
 from baton.tracking.run import Run, Stage, SyncReport, prepare
 
-__all__ = ["Run", "Stage", "SyncReport", "prepare", "registered_teacher", "stage", "sync"]
+__all__ = ["Run", "Stage", "SyncReport", "logged_model", "prepare", "stage", "sync"]
+
+TRACKING = "BATON_TRACKING"
 
 
 @contextlib.contextmanager
@@ -41,7 +45,7 @@ def stage(
         record: False in a stage's other processes.
     """
     since = time.perf_counter()
-    active = params.read() if record else None
+    active = params.read() if record and os.environ.get(TRACKING) != "off" else None
     if active is None or isinstance(active.tracking, params.NoTracking):
         yield Run()
         return
@@ -70,20 +74,20 @@ def sync() -> SyncReport:
     return delivery.sync(active)
 
 
-def registered_teacher(name: str, version: int, target: Path) -> Path:
-    """Fetch the teacher's model folder of a registered version into `target`; return its path.
+def logged_model(base: params.LoggedBase, target: Path) -> Path:
+    """Fetch the folder of a model that the store in params has into `target`; return its path.
 
-    The store is the one in params.
+    Of a registered version it is the teacher.
 
     Raises:
-        TrackingError: tracking is off, the version does not exist, or it names no teacher.
+        TrackingError: tracking is off, or there is no such model.
     """
     active = params.read().tracking
     if isinstance(active, params.NoTracking):
         raise TrackingError(
-            "base.kind: registered needs the MLflow store", got="tracking.kind: off", expected="mlflow"
+            f"base.kind: {base.kind} needs the MLflow store", got="tracking.kind: off", expected="mlflow"
         )
     prepare()
-    from baton.tracking import registered_models
+    from baton.tracking import stored_models
 
-    return registered_models.teacher(active, name, version, target)
+    return stored_models.fetch(active, base, target)

@@ -1,5 +1,6 @@
 """The conditions of a run: the checkout, package versions, the machine and DVC's state. Without mlflow."""
 
+import contextlib
 import getpass
 import os
 import platform
@@ -11,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from baton import params, storage
+from baton.contracts import base_manifest
 from baton.errors import TrackingError
 from baton.processes import supervision
 from baton.workspace import dvc_files
 
 LOCK = Path("requirements.lock")
 PACKAGES = ("torch", "transformers", "timm", "mlflow", "dvc")
+# Tags by which `baton trace` finds the runs that used a model as their base, and that of their student.
+BASE, STUDENT_BASE = "baton.base", "baton.student_base"
+BASES = {BASE: Path("data/base"), STUDENT_BASE: Path("data/base") / storage.STUDENT}
 GIT_SECONDS = 10.0
 DIFF_BYTES = 1_000_000
 
@@ -30,7 +35,7 @@ def opening(stage: str, reasons: Mapping[str, str], active: params.Params) -> di
         "values": params.flatten(params.read_raw()),
         "reasons": dict(reasons),
         "params": params.PATH.read_text(encoding="utf-8"),
-        "tags": tags(),
+        "tags": tags() | bases(),
         "user": _user(),
         "process": [own.name, own.started],
         "owner": {
@@ -63,6 +68,15 @@ def tags() -> dict[str, str]:
     if experiment := os.environ.get("DVC_EXP_NAME"):
         found["dvc.experiment"] = experiment
     return {key: value for key, value in found.items() if value}
+
+
+def bases() -> dict[str, str]:
+    """Return a tag with the digests of the models of Baton that each base model was taken from, if any."""
+    found = {}
+    for tag, folder in BASES.items():
+        with contextlib.suppress(OSError, ValueError, KeyError):  # whatever is there, the stage continues
+            found[tag] = " ".join(base_manifest.ancestors(storage.read_json(folder / "manifest.json")))
+    return {tag: digests for tag, digests in found.items() if digests}
 
 
 def source(command: str, user: str) -> dict[str, str]:

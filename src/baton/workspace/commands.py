@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from baton.errors import OutputError
 from baton.processes import supervision
@@ -23,9 +24,12 @@ def dvc(*words: str) -> None:
         )
 
 
-def run(*words: str, check: bool = True) -> str:
-    """Return a command's output; `dvc` is the one installed in this environment."""
-    ended = _completed(*words)
+def run(*words: str, check: bool = True, folder: Path | None = None) -> str:
+    """Return a command's output; `dvc` is the one installed in this environment.
+
+    It runs in `folder`, by default the working directory.
+    """
+    ended = _completed(*words, folder=folder)
     if check and ended.returncode:
         got = (ended.stderr or ended.stdout).strip().splitlines()
         raise OutputError(
@@ -34,17 +38,17 @@ def run(*words: str, check: bool = True) -> str:
     return ended.stdout if ended.returncode == 0 else ""
 
 
-def changed_files(commit: str, path: str) -> list[str]:
-    """Return the files at or below `path` that differ from a commit or are new.
+def changed_files(commit: str, *paths: str) -> list[str]:
+    """Return the files at or below `paths` that differ from a commit or are new.
 
     The list is empty if Git cannot compare them.
     """
     differing = (
-        run("git", "diff", "--relative", "--name-only", "-z", commit, "--", path, check=False)
+        run("git", "diff", "--relative", "--name-only", "-z", commit, "--", *paths, check=False)
         if commit
         else ""
     )
-    new = run("git", "ls-files", "--others", "--exclude-standard", "-z", "--", path, check=False)
+    new = run("git", "ls-files", "--others", "--exclude-standard", "-z", "--", *paths, check=False)
     return sorted({*differing.split("\0"), *new.split("\0")} - {""})
 
 
@@ -53,6 +57,6 @@ def done(*words: str) -> bool:
     return _completed(*words).returncode == 0
 
 
-def _completed(*words: str) -> subprocess.CompletedProcess[str]:
+def _completed(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", *words] if words[0] == "dvc" else list(words)
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

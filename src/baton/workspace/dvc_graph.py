@@ -6,7 +6,7 @@ A `dvc.lock` can come from the working tree, from a commit, or from a run or ver
 import functools
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,13 @@ class Graph:
         """Return the stages that read a path."""
         return [stage for stage, entry in self.stages.items() if path in _digests(entry, "deps")]
 
-    def broken(self) -> Iterator[str]:
-        """Yield a message for each file that differs from the version a later stage read."""
+    def broken(self, stages: Collection[str] | None = None) -> Iterator[str]:
+        """Yield a message for each file that differs from the version a later stage read.
+
+        `stages` are those of interest; by default all.
+        """
         made = {path: digest for stage in self.stages for path, digest in self.outs(stage).items()}
-        for stage in self.stages:
+        for stage in self.stages if stages is None else sorted(stages):
             for path, digest in self.deps(stage).items():
                 if path in made and made[path] != digest:
                     yield (
@@ -147,24 +150,34 @@ def cached(digest: str) -> bool:
 
 def file_of(digest: str, name: str) -> str | None:
     """Return the text of the file `name` in a cached folder."""
+    path = files_of(digest).get(name)
+    return path.read_text(encoding="utf-8") if path is not None and path.is_file() else None
+
+
+def files_of(digest: str) -> dict[str, Path]:
+    """Map the names of the files in a folder to their places in the local DVC cache.
+
+    Files may be missing there. It is empty if the cache does not hold the folder's list of files.
+    """
     place = _place(digest)
     if not place.is_file():
-        return None
-    for item in json.loads(place.read_text(encoding="utf-8")):
-        path = _place(item["md5"])
-        if item["relpath"] == name and path.is_file():
-            return str(path.read_text(encoding="utf-8"))
-    return None
+        return {}
+    return {item["relpath"]: _place(item["md5"]) for item in json.loads(place.read_text(encoding="utf-8"))}
+
+
+def cache() -> Path:
+    """Return DVC's cache folder, which several checkouts may share."""
+    return _cache(Path.cwd())
 
 
 def _place(digest: str) -> Path:
-    return _cache() / "files/md5" / digest[:2] / digest[2:]
+    return cache() / "files/md5" / digest[:2] / digest[2:]
 
 
 @functools.cache
-def _cache() -> Path:
-    """Return DVC's cache folder, which several checkouts may share; a process works in one checkout."""
-    return Path(run("dvc", "cache", "dir", check=False).strip() or ".dvc/cache")
+def _cache(project: Path) -> Path:
+    """Ask DVC once; `project` is the working directory."""
+    return project / (run("dvc", "cache", "dir", check=False).strip() or ".dvc/cache")
 
 
 def _digests(entry: Mapping[str, Any], part: str) -> dict[str, str]:

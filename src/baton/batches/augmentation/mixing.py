@@ -2,7 +2,7 @@
 
 Input: numbers of each sample from `pipeline.draw`, and pixels and labels of samples and partners. Output:
 mixed pixels and shares of classes. Each sample has its own share or rectangle and a given partner, so no
-result depends on the other samples of a batch.
+result depends on the other samples of a batch. Texts take from here their partners and targets.
 """
 
 from dataclasses import dataclass
@@ -35,13 +35,42 @@ class Mixing:
         return torch.where((top <= y) & (y < bottom) & (left <= x) & (x < right), partners, own)
 
     def targets(self, own: torch.Tensor, partners: torch.Tensor, width: int) -> torch.Tensor:
-        """Mix classes (samples,) or shares (samples, width) into shares, (samples, width) float32."""
-        first, second = (
-            part if part.is_floating_point() else torch.nn.functional.one_hot(part, width).float()
-            for part in (own, partners)
-        )
-        shares = self.labels[:, None]
-        return first * shares + second * (1 - shares)
+        """See `mixed_targets`."""
+        return mixed_targets(own, partners, self.labels, width)
+
+
+def mixed_targets(
+    own: torch.Tensor, partners: torch.Tensor, shares: torch.Tensor, width: int
+) -> torch.Tensor:
+    """Mix classes (samples,) or floats (samples, width) into floats, (samples, width).
+
+    `shares` (samples,) are those of the samples' own targets.
+    """
+    first, second = (
+        part if part.is_floating_point() else torch.nn.functional.one_hot(part, width).float()
+        for part in (own, partners)
+    )
+    return first * shares[:, None] + second * (1 - shares[:, None])
+
+
+def drawn_shares(alpha: NDArray[np.float64] | float, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return draws from Beta(alpha, alpha), by its inverse, of numbers from 0 to 1, (samples,)."""
+    from scipy.special import betaincinv
+
+    return np.asarray(betaincinv(alpha, alpha, drawn), dtype=np.float64)
+
+
+def with_partners(
+    rows: NDArray[np.int64], step_rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows followed by those of partners outside, and the index there of each partner, (rows,).
+
+    The partner of a row is the next one in `step_rows`, of the last one the first.
+    """
+    following = dict(zip(step_rows.tolist(), np.roll(step_rows, -1).tolist(), strict=True))
+    places = {row: place for place, row in enumerate(rows.tolist())}
+    partners = [places.setdefault(following[row], len(places)) for row in rows.tolist()]
+    return np.fromiter(places, np.int64, len(places)), np.array(partners, dtype=np.int64)
 
 
 def mixing(settings: params.Augmentation, drawn: NDArray[np.float64], size: tuple[int, int]) -> Mixing:
@@ -52,13 +81,10 @@ def mixing(settings: params.Augmentation, drawn: NDArray[np.float64], size: tupl
         drawn: (samples, `DRAWS`).
         size: height and width of the pixels to mix.
     """
-    from scipy.special import betaincinv
-
     coin, share, down, right = drawn.T
     cut = coin < 0.5 if settings.mixup and settings.cutmix else np.full(len(drawn), settings.cutmix > 0)
     alpha = np.where(cut, settings.cutmix, settings.mixup)
-    # A draw from the Beta distribution, by its inverse.
-    kept = np.asarray(betaincinv(alpha, alpha, share), dtype=np.float64)
+    kept = drawn_shares(alpha, share)
     boxes = np.where(cut[:, None], _boxes(kept, (down, right), size), 0)
     covered = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / (size[0] * size[1])
     labels = np.where(cut, 1 - covered, kept)

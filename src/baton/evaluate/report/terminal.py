@@ -8,7 +8,15 @@ from typing import Any
 
 from baton import console, storage
 from baton.errors import DataError
-from baton.evaluate import other_tasks, recommend, results, seeds, single_inputs, task_reports
+from baton.evaluate import (
+    knowledge,
+    other_tasks,
+    recommend,
+    results,
+    seeds,
+    single_inputs,
+    task_reports,
+)
 from baton.evaluate.evaluation import TRANSFORMERS
 from baton.evaluate.report.wording import amount, percent, spelled
 from baton.evaluate.task_reports import TaskReports
@@ -102,6 +110,7 @@ def _sentences(task: TaskReports, metrics: dict[str, Any], timings: dict[str, An
         _retention(metrics, timings, figure),
         f"The student {against}.",
         _distillation(metrics, test, figure),
+        knowledge.said(metrics["knowledge"], figure) if "knowledge" in metrics else "",
         *seeds.said(metrics["seeds"], figure, test["confidence"]),
         _baseline(metrics["comparison"], test, figure),
         recommend.said(metrics["recommended"], figure),

@@ -9,7 +9,7 @@ from baton import console, params, storage
 from baton.errors import OutputError, ParamsError
 from baton.lifecycle import registry
 from baton.lifecycle.promotion import promote
-from baton.tracking.registered_models import TEACHER_SHA256
+from baton.tracking.stored_models import TEACHER_SHA256
 from baton.workspace.commands import done, run
 from baton.workspace.dvc_files import LOCK
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from baton import console, params, storage, tracking
 from baton.errors import OutputError, ParamsError
-from baton.lifecycle import registry, test_table
+from baton.lifecycle import registration, registry, test_table
 from baton.lifecycle.promotion import gate, promote, task_match
 from baton.lifecycle.retraining import checkout, decision
 from baton.sources import inbox
@@ -64,7 +64,7 @@ def retrain(options: Options) -> Result:
         _say(f"training, because {why}")
         _train(own, active)
         _say("registry and gate")
-        version, _ = registry.register(own, active.promotion, challenger=options.push)
+        version, _ = registration.register(own, active.promotion, challenger=options.push)
         outcome = promote.judge(own, active.promotion, version, options.enabled)
         text = _report(base, why, outcome, own.client.tracking_uri)
         _write(text)

@@ -14,6 +14,7 @@ from baton.errors import DataError
 from baton.lifecycle.registry import MISSING, SHA256, Registry, number
 from baton.tracking import links, pipelines
 from baton.tracking.store import Store
+from baton.tracking.stored_models import TEACHER_SHA256
 from baton.workspace import dvc_graph
 from baton.workspace.commands import run as output_of
 from baton.workspace.dvc_files import LOCK
@@ -33,6 +34,12 @@ class Node:
     facts: dict[str, Any] = field(default_factory=dict)
     children: list["Node"] = field(default_factory=list)
 
+    def all(self) -> Iterator["Node"]:
+        """Yield this node and those below it."""
+        yield self
+        for child in self.children:
+            yield from child.all()
+
 
 @dataclass
 class Found:
@@ -43,6 +50,7 @@ class Found:
     outs: list[str]  # its outputs, or all outputs of a commit
     breaks: list[str] = field(default_factory=list)
     used: list[Node] = field(default_factory=list)  # what was made from it, if the lock does not show it
+    digests: tuple[str, ...] = ()  # of model folders that stand for it when they are a base model
 
 
 def resolve(store: Store, asked: str, here: Path) -> Found:
@@ -54,7 +62,7 @@ def resolve(store: Store, asked: str, here: Path) -> Found:
     if match := VERSION.fullmatch(asked):
         return _version(store, *match.groups())
     if match := MODEL.fullmatch(asked):
-        return _model(store, _logged(store, match[1], asked))
+        return of_model(store, _logged(store, match[1], asked))
     path = os.path.relpath(here / asked)
     if Path(path).exists() or _in_workspace(path):
         return _file(path)
@@ -116,14 +124,15 @@ def _version(store: Store, name: str, wanted: str | None, alias: str | None) -> 
         return Found(
             Node("version", f"{name} {number(version)}"), None, [], ["it was not made by `baton register`"]
         )
-    found = _model(store, _logged(store, model[0], name))
+    found = of_model(store, _logged(store, model[0], name))
     aliases = store.client.get_model_version(name, number(version)).aliases
     kept = registry.read(version, LOCK.name)
     lock = Graph(kept, f"version {number(version)} of {name}") if kept else found.lock
     facts = {"aliases": list(aliases), "sha256": version.tags.get(SHA256, "")}
-    return Found(
-        Node("version", f"{name} {number(version)}", facts, [found.node]), lock, found.outs, found.breaks
-    )
+    teacher = version.tags.get(TEACHER_SHA256)  # a version is a base model by its teacher
+    digests = (*found.digests, *([teacher] if teacher else ()))
+    node = Node("version", f"{name} {number(version)}", facts, [found.node])
+    return Found(node, lock, found.outs, found.breaks, digests=digests)
 
 
 def _logged(store: Store, model: str, asked: str) -> LoggedModel:
@@ -139,7 +148,8 @@ def _logged(store: Store, model: str, asked: str) -> LoggedModel:
         ) from None
 
 
-def _model(store: Store, model: LoggedModel) -> Found:
+def of_model(store: Store, model: LoggedModel) -> Found:
+    """Find the run of a logged model, and the `dvc.lock` that describes how it was made."""
     found = _run(store, store.client.get_run(str(model.source_run_id)))
     facts = {"id": model.model_id, "sha256": model.tags.get("sha256", "")}
     breaks = found.breaks
@@ -148,9 +158,8 @@ def _model(store: Store, model: LoggedModel) -> Found:
             *breaks,
             f"the files of the model {model.model_id} are no longer in MLflow's artifact store",
         ]
-    return Found(
-        Node("model", model.name, facts, [found.node]), found.lock, [model.tags.get("path", "")], breaks
-    )
+    node, outs = Node("model", model.name, facts, [found.node]), [model.tags.get("path", "")]
+    return Found(node, found.lock, outs, breaks, digests=(model.tags.get("sha256", ""),))
 
 
 def _run(store: Store, run: Run) -> Found:
@@ -173,7 +182,8 @@ def _run(store: Store, run: Run) -> Found:
     digests = {key.removeprefix(links.OUT): value for key, value in tags.items() if key.startswith(links.OUT)}
     lock = _lock_of(store, pipeline, tags.get("git.commit", ""), stage, digests)
     outs = list(digests) or (_outs(lock, lock.stages) if lock and not stage else [])
-    return Found(Node("run", run.info.run_name, facts), lock, outs, breaks)
+    logged = (model.tags.get("sha256", "") for model in store.models(f"source_run_id = '{run.info.run_id}'"))
+    return Found(Node("run", run.info.run_name, facts), lock, outs, breaks, digests=tuple(logged))
 
 
 def _outs(lock: Graph, stages: Iterable[str]) -> list[str]:
@@ -216,7 +226,8 @@ def models(store: Store, run: str, path: str = "") -> Iterator[Node]:
     """Yield the models that a run logged (only those from `path`, if given), with their versions."""
     for model in store.models(f"source_run_id = '{run}'"):
         if model.tags.get("path") == (path or model.tags.get("path")):
-            yield Node("model", model.name, {"id": model.model_id}, list(_versions(store, model)))
+            facts = {"id": model.model_id, "sha256": model.tags.get("sha256", "")}
+            yield Node("model", model.name, facts, list(_versions(store, model)))
 
 
 def _versions(store: Store, model: LoggedModel) -> Iterator[Node]:

@@ -1,0 +1,178 @@
+"""Run experiments in the private copy, one after the other; what is done stays done.
+
+Input: experiments -> DVC experiments of the project, and what they cost, in its `.baton/compare/`.
+"""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from baton import console, params, storage
+from baton.compare import weights
+from baton.compare.plan import Experiment
+from baton.errors import BatonError, OutputError
+from baton.params import editing
+from baton.processes import supervision
+from baton.workspace import dvc_files, experiments
+
+STATE = "compare"  # the folder in the project's state
+COSTS = "BATON_COSTS"  # names the file to which a stage that trains writes what that cost
+GRACE_SECONDS = 15.0  # for a stage to save a checkpoint when it is stopped
+SHOWN = 3  # lines of a failed stage's error
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where experiments run."""
+
+    copy: Path  # the project's root in its private copy
+    stages: tuple[str, ...]  # each is run with all that it depends on
+    track: bool  # whether the runs appear in MLflow
+    models: bool  # whether DVC's cache keeps the trained weights
+
+
+@dataclass
+class Progress:
+    """How far a comparison is."""
+
+    total: int
+    cached: int
+    seconds: list[float] = field(default_factory=list)  # of the experiments done now
+    failed: dict[str, str] = field(default_factory=dict)  # experiment -> what its log says
+
+    @property
+    def left(self) -> int:
+        """The number of experiments that are still to run."""
+        return self.total - self.cached - len(self.seconds) - len(self.failed)
+
+    def time_left(self) -> str:
+        """Return in words how long the rest takes if it is like what was done now."""
+        if not self.left or not self.seconds:
+            return ""
+        minutes = self.left * sum(self.seconds) / len(self.seconds) / 60
+        return f", about {minutes:,.0f} min left" if minutes >= 1 else ", less than a minute left"
+
+
+def run_all(
+    todo: Sequence[Experiment], cached: int, place: Place, finished: Callable[[Experiment, str], str]
+) -> Progress:
+    """Run experiments; go on after one that fails.
+
+    Args:
+        todo: the experiments.
+        cached: how many others are done already.
+        place: where they run.
+        finished: called with each and its commit; returns what it came to, in words.
+    """
+    progress = Progress(len(todo) + cached, cached)
+    for one in todo:
+        number = progress.total - progress.left + 1
+        console.say(f"[{number}/{progress.total}] {one.said}".replace("[", r"\["))
+        if place.models:
+            weights.check_room(place.copy, progress.left)
+        start, began = time.monotonic(), time.time()
+        try:
+            commit = run(one, place)
+            said = finished(one, commit)
+        except BatonError as error:
+            progress.failed[one.name] = str(error)
+            console.warn(one.name, error)
+            continue
+        if not place.models:
+            weights.forget(commit, place.stages, began)
+        progress.seconds.append(time.monotonic() - start)
+        console.say(f"    {escape(said)} in {progress.seconds[-1]:,.0f} s{progress.time_left()}")
+    return progress
+
+
+def run(one: Experiment, place: Place) -> str:
+    """Reproduce the stages with the experiment's params; return the commit of the DVC experiment.
+
+    Raises:
+        OutputError: a stage failed.
+    """
+    text = params.PATH.read_text(encoding="utf-8")
+    target = place.copy / params.PATH
+    with storage.atomic_file(target) as temporary:
+        temporary.write_text(editing.edited(text, one.changes), encoding="utf-8")
+    log = logged(one)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as file:
+        for stage in place.stages:
+            _reproduce(stage, place, costs(one, stage), file)
+    kept = dvc_files.outputs(("metrics",))
+    return experiments.record(place.copy, one.name, [path for stage in place.stages for path in kept[stage]])
+
+
+def logged(one: Experiment) -> Path:
+    """Return the file with what the stages of an experiment printed."""
+    return storage.state(STATE) / "logs" / f"{one.name}.log"
+
+
+def costs(one: Experiment, stage: str) -> Path:
+    """Return the file to which a stage writes what the training runs of an experiment cost."""
+    return storage.state(STATE) / "costs" / f"{one.name}.{stage}.json"
+
+
+def read_costs(one: Experiment, stage: str) -> Mapping[str, Any]:
+    """Return what a stage wrote; empty if it wrote nothing, because its outputs came from DVC's cache."""
+    path = costs(one, stage)
+    return dict(storage.read_json(path)) if path.is_file() else {}
+
+
+def _reproduce(stage: str, place: Place, target: Path, log: Any) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    environment = {
+        "DVC_ROOT": str(storage.project()),
+        COSTS: str(target),
+        "BATON_PYTHON": os.environ.get("BATON_PYTHON", sys.executable),
+    } | ({} if place.track else {"BATON_TRACKING": "off"})
+    ends_with_us = functools.partial(supervision.die_with_parent, signal.SIGTERM, os.getpid())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", stage],
+        cwd=place.copy,
+        env=os.environ | environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C reaches it from here, in order
+        preexec_fn=ends_with_us,  # noqa: PLW1509  this process has one thread
+    )
+    try:
+        code = process.wait()
+    except BaseException:
+        _stop(process)
+        raise
+    if code:
+        raise OutputError(f"stage {stage} failed", got=_said(Path(log.name)), hint=f"see {log.name}")
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """Interrupt DVC and its stage, which saves a checkpoint, and wait until both are gone."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    for number in (signal.SIGINT, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            while time.monotonic() < deadline:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.05)
+        except ProcessLookupError:
+            break
+    process.wait()
+
+
+def _said(log: Path) -> str:
+    """Return the error that a log ends with."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    found = [place for place, line in enumerate(lines) if line.startswith("error:")]
+    return " ".join(lines[found[-1] :][:SHOWN] if found else [line for line in lines if line][-SHOWN:])

@@ -1,0 +1,119 @@
+"""What is kept of outcomes and baselines, the time left, room on the disk, and rows that differ."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from baton import params, storage
+from baton.compare import baseline_fits, gathering, outcome, running, weights
+from baton.compare.outcome import Outcome
+from baton.compare.plan import Experiment
+from baton.compare.strategies import Strategies, Strategy
+from baton.errors import OutputError, ParamsError
+from tests import tiny
+from tests.compare import made_up
+
+SVM = params.TfidfBaseline(kind="tfidf", model="svm", min_df=1, max_ngram=1, stop_words=None, C=(0.1, 1.0))
+CHOSEN = Strategies("finetune", "preprocess.shots", (Strategy("full", {}), Strategy("probe", {})))
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def made(test: str = "digest", **figures: float) -> Outcome:
+    scores = np.array([1.0, 0.0, 1.0, 1.0])
+    models = {"teacher": figures or {"accuracy": 0.75}}
+    tables = {"train": "a", "val": "b", "test": test}
+    rows = {"train": 20, "val": 4, "test": 4}
+    return Outcome(
+        made_up.ACCURACY, models, {"teacher": {"parameters": 50}}, rows, 3, tables, {"teacher": scores}
+    )
+
+
+def experiment(strategy: str = "full", seed: int = 0) -> Experiment:
+    return Experiment(f"{strategy}-8-seed{seed}-1a", strategy, 8, seed, {})
+
+
+def test_an_outcome_is_kept_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert outcome.kept("one") is None
+    outcome.keep("one", made())
+    found = outcome.kept("one")
+    assert found is not None and found.figure == made_up.ACCURACY and found.rows == made().rows
+    np.testing.assert_array_equal(found.scores["teacher"], made().scores["teacher"])
+    monkeypatch.setattr(outcome, "FORMAT", 2)
+    assert outcome.kept("one") is None, "that of another version is read again from the experiment"
+
+
+def test_a_baseline_is_fitted_once_for_each_draw() -> None:
+    clean, tables = tiny.write_clean(Path("data/clean")), {"train": "a", "val": "b", "test": "c"}
+    found = baseline_fits.fit(clean, tables, "tfidf_svm", SVM)
+    assert found is not None and set(found.figures) >= {"accuracy", "macro_f1"}
+    assert found.figures["accuracy"] == found.scores.mean() > 0.9, "test repeats texts of train"
+    again = baseline_fits.kept(tables, SVM)
+    assert again is not None and again.figures == found.figures and again.seconds == found.seconds
+    assert baseline_fits.kept(tables | {"train": "d"}, SVM) is None
+    assert baseline_fits.kept(tables, SVM.model_copy(update={"min_df": 2})) is None
+
+
+def test_a_baseline_that_cannot_be_fitted_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    clean = tiny.write_splits(
+        Path("data/clean"), {split: [("a", 0), ("b", 1)] for split in ("train", "val", "test")}, ["x", "y"]
+    )
+    assert baseline_fits.fit(clean, {}, "tfidf_svm", SVM.model_copy(update={"min_df": 5})) is None
+    assert "TF-IDF finds no term in the 2 train texts" in " ".join(capsys.readouterr().out.split())
+
+
+def test_baselines_that_read_texts_are_chosen() -> None:
+    raw = params.read_raw(Path(__file__).parents[2] / "params.yaml")
+    settings: Any = params.checked(raw, Path("params.yaml")).evaluate
+    assert list(baseline_fits.chosen(settings, ridge=False)) == ["tfidf_svm", "tfidf_logistic"]
+
+
+def test_costs_are_those_that_the_stage_wrote() -> None:
+    one = experiment()
+    storage.write_json(running.costs(one, "finetune"), {"seconds": 3.5, "trained_parameters": 7})
+    (found,) = gathering._trials(one, made(), CHOSEN)
+    assert (found.costs.seconds, found.costs.trained, found.costs.memory) == (3.5, 7, None)
+    assert (found.used, found.costs.parameters) == (8.0, 50), "24 labels of 3 classes"
+    (other,) = gathering._trials(experiment("probe"), made(), CHOSEN)
+    assert other.costs.seconds is None
+
+
+def test_strategies_with_other_test_rows_are_refused() -> None:
+    own = [experiment("full"), experiment("probe")]
+    gathering._check_rows(own, {one.name: made() for one in own})
+    with pytest.raises(ParamsError, match="full and probe cannot be compared"):
+        gathering._check_rows(own, {own[0].name: made(), own[1].name: made("other")})
+
+
+def test_the_time_left() -> None:
+    progress = running.Progress(total=10, cached=4)
+    assert (progress.left, progress.time_left()) == (6, "")
+    progress.seconds += [100.0, 140.0]
+    progress.failed["x"] = "why"
+    assert (progress.left, progress.time_left()) == (3, ", about 6 min left")
+    progress.seconds += [1.0, 1.0, 1.0]
+    assert (progress.left, progress.time_left()) == (0, "")
+
+
+def test_room_for_the_models_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("models/teacher").mkdir(parents=True)
+    Path("models/teacher/model.safetensors").write_bytes(bytes(1000))
+    weights.check_room(Path(), 10)
+    usage = type("Usage", (), {"free": 9_999})
+    monkeypatch.setattr(weights.shutil, "disk_usage", lambda _: usage)
+    weights.check_room(Path(), 9)
+    with pytest.raises(OutputError, match="no room"):
+        weights.check_room(Path(), 10)
+
+
+def test_what_a_log_ends_with(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("Running\nerror: no luck\n  got:      13\n  expected: 12\n  next:     x\nERROR: failed\n")
+    assert running._said(log) == "error: no luck got:      13 expected: 12"
+    log.write_text("a\n\nERROR: failed to reproduce\n")
+    assert running._said(log) == "a ERROR: failed to reproduce"
