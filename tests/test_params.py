@@ -544,7 +544,7 @@ OPTIONAL = {
     "Training.batch_size": "either this or tokens",
     "Training.tokens": "either this or batch_size",
     "Training.frozen": "needed for images with texts",
-    "Finetune.mixing": "needed with several tasks",
+    "Finetune.mixing": "there is one task",
     "Augmentation.masks": "needed for audio",
     "FeaturesBaseline.encoder": "needed for images with texts",
     "FolderSource.text": "needed for images with texts",

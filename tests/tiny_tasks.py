@@ -89,7 +89,7 @@ def others(data: Path, weight: float = 1.0) -> dict[str, trainings.OtherTask]:
 
 def settings(**changes: Any) -> params.Finetune:
     """Return plain training settings of a teacher with several tasks."""
-    own = {"head": HEAD, "strategy": {"kind": "full"}, "mixing": UNIFORM}
+    own = {"head": HEAD, "strategy": {"kind": "full"}, "mixing": UNIFORM, "keep": "best"}
     return params.Finetune.model_validate(tiny.TRAINING | own | changes)
 
 
