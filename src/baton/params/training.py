@@ -12,6 +12,7 @@ from baton.params.heads import Head
 from baton.params.knowledge import Knowledge
 from baton.params.strategy import FITTED, Strategy, strategies
 from baton.params.students import Student
+from baton.params.task_set import Mixing
 
 LEAST = 4  # samples of which pairs are made: two of each of two classes
 
@@ -116,8 +117,11 @@ class Finetune(Training):
     """The teacher. `strategy` says which weights are trained, or how a head on frozen features is made.
 
     `episodes` says how few-shot learning is tested on the classes of `preprocess.novel`; null: it is not.
+
+    `mixing`, only with several `tasks`, says how often each of them has a step.
     """
 
+    mixing: Mixing | None = None
     strategy: Strategy
     head: Head
     keep: Literal["best", "all"]  # seeds whose answers on train are kept, for `distill.knowledge`

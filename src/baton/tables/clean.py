@@ -24,6 +24,7 @@ from baton.tables import (
     dropped_rows,
     encoded_rows,
     extra_columns,
+    held_out,
     image_rows,
     label_checks,
     label_drift,
@@ -47,8 +48,16 @@ from baton.tables.target_cells import TargetCells
 SPLITS = assignment.SPLITS
 
 
-def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Task) -> dict[str, Any]:
+def clean(
+    raw: Path,
+    target: Path,
+    settings: params.Preprocess,
+    task: params.Task,
+    held: held_out.HeldOut | None = None,
+) -> dict[str, Any]:
     """Check the rows, cut the splits and write the tables; return the report.
+
+    Rows of train with a text that is `held` out are dropped.
 
     Raises:
         DataError: A file cannot be used; a check whose policy is `fail` found rows (all such checks are named
@@ -76,6 +85,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
     except DataError as error:
         raise dropped_rows.explained(error, findings, raw_tables, report | {"error": str(error)}) from None
     parts, missed = assigned.parts, assigned.notes
+    missed += held_out.drop(parts, held) if held else []
     counts = {split: Counter(label_checks.every(parts[split], cells.names)) for split in SPLITS}
     names = sorted(set().union(*counts.values()), key=labels.order)
     report["rows"]["clean"] = {split: len(parts[split]) for split in SPLITS}
