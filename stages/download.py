@@ -1,7 +1,7 @@
 """Fetch and verify the labelled text or images and the base model.
 
-params `source`, `base`, `student_base`; `inbox/` -> `data/raw/`, `data/base/`. Run by DVC:
-`sh stages/run download`.
+params `source`, `base`, `student_base` and the sources of `tasks`; `inbox/` -> `data/raw/` (of tasks
+`data/raw/tasks/NAME`), `data/base/`. Run by DVC: `sh stages/run download`.
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from baton import console, params, storage, tracking
+from baton.errors import within
 from baton.sources import base_model, fetching
 
 RAW = Path("data/raw")
@@ -17,11 +18,17 @@ BASE = Path("data/base")
 
 def main() -> None:
     """Fetch both; files fetched before come from the cache."""
-    active = params.load("source", "base", "student_base")
+    active = params.load("source", "base", "student_base", "tasks")
     # The base model comes first, so that a mistake in it shows before all images are copied.
     base_model.fetch_base(active.base, BASE, tracking.logged_model, active.student_base)
-    fetching.fetch_source(active.source, RAW)
-    for folder in (RAW, BASE, *([BASE / storage.STUDENT] if active.student_base else [])):
+    with storage.atomic_folder(RAW) as raw:
+        fetching.fetch_source(active.source, raw)
+        for name, own in active.tasks.items():
+            if own.source:
+                with within(f"tasks.{name}"):
+                    fetching.fetch_source(own.source, storage.of_task(raw, name))
+    tasks = [storage.of_task(RAW, name) for name in storage.tasks(RAW)]
+    for folder in (RAW, *tasks, BASE, *([BASE / storage.STUDENT] if active.student_base else [])):
         manifest = storage.read_json(folder / "manifest.json")
         rows = [
             (file["path"], f"{file['bytes']:,}", file["sha256"][:12], file["origin"])

@@ -19,6 +19,7 @@ from baton.evaluate import (
     baselines,
     inputs,
     knowledge,
+    other_tasks,
     recommend,
     repeated,
     results,
@@ -111,6 +112,8 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evalua
         sheet=image_measurements.sheet(subject),
         single_inputs=alone(subject, rows["test"], outputs["test"]),
     )
+    if others := other_tasks.figures(CLEAN, PREDICTIONS / "teacher", settings):
+        figures["tasks"] = results.rounded(others)
     if evaluation.single_inputs:
         figures["single_inputs"] = results.rounded(evaluation.single_inputs)
     taught = knowledge.figures(
@@ -208,6 +211,12 @@ def track(run: tracking.Run, shown: Sequence[str], figures: dict[str, Any], timi
         f"retention/{key}": value
         for key, value in figures["retention"].items()
         if isinstance(value, float | int)
+    }
+    final |= {
+        f"tasks/{name}/{key}": value
+        for name, own in figures.get("tasks", {}).items()
+        for key, value in own.items()
+        if isinstance(value, float)
     }
     for pair, own in figures["comparison"].items():
         final |= {

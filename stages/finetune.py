@@ -3,8 +3,9 @@
 Read data/arrays and data/base; write models/teacher, its logits on all splits (data/predictions/teacher),
 metrics/finetune.json and curves/finetune.csv. Each seed is a training run; the teacher is that of the best
 seed on val, and data/predictions/seeds/teacher holds the test logits of all seeds. With few rows it may be a
-linear probe (`few`). DVC runs it as `sh stages/run finetune`; after an interruption it resumes where it
-stopped.
+linear probe (`finetune.strategy`). If classes are held out, its backbone is tested on few-shot episodes of
+them. Further `tasks` share its encoder: their logits are in data/predictions/teacher/tasks/NAME. DVC runs it
+as `sh stages/run finetune`; after an interruption it resumes where it stopped.
 """
 
 from functools import partial
@@ -15,7 +16,7 @@ from baton.arrays import tokenizer_training
 from baton.batches import array_splits
 from baton.contracts import predictions, transfer_set
 from baton.contracts.task_spec import Sequence
-from baton.fitting import costs, seed_choice, small_data, trainings
+from baton.fitting import costs, novel_figures, seed_choice, several_tasks, small_data, trainings
 from baton.losses import loss, task_losses
 from baton.models import model_folder
 from baton.runtime import resolve, sharding
@@ -26,14 +27,15 @@ BASE, TEACHER = Path("data/base"), Path("models/teacher")
 
 def main() -> None:
     """Train on train, choose weights and seed on val, write logits of all splits."""
-    loaded = params.load("finetune", "runtime")
+    loaded = params.load("finetune", "runtime", "tasks")
     settings = loaded.finetune
-    with trainings.started("finetune", settings, loaded.runtime, BASE) as job:
+    with trainings.started("finetune", settings, loaded.runtime, BASE, tasks=loaded.tasks) as job:
         data, machine, run = job.data, job.runtime, job.run
         weights = trainings.class_weights(settings, data, machine)
         loss_fn = loss.supervised(
             task_losses.of(data.task), settings.label_smoothing, weights, trainings.row_weights(data, machine)
         )
+        loss_fn = several_tasks.loss_of(loss_fn, settings, job)
         info, trained = (
             model_folder.ModelInfo(data.task, settings.head, data.input),
             seed_choice.Trained("teacher", settings.metric, task_figures.of(data.task)),
@@ -46,13 +48,16 @@ def main() -> None:
             spent.start()
             made = small_data.train(partial(new, own, job), loss_fn, own, job)
             spent.add()
-            best = trained.add("teacher", seed, made.curve, made.figures)
+            others = several_tasks.answers(made.model, own, job, made.packs)
+            figures = made.figures | novel_figures.figures(made.model, own, job)
+            figures |= several_tasks.figures(others, own, job, int(made.figures["steps"]))
+            best = trained.add("teacher", seed, made.curve, figures)
             trained.answered(
                 "teacher",
                 seed,
                 trainings.write(
                     "teacher",
-                    made.model,
+                    several_tasks.main_alone(made.model),
                     info,
                     tokenizer(),
                     job,
@@ -63,6 +68,8 @@ def main() -> None:
                     kept,
                 ),
             )
+            if machine.is_main and best:
+                several_tasks.write(others, job)
             if machine.is_main and best and made.left_out is not None:
                 ids = array_splits.read_ids(seed_choice.ARRAYS, "train")
                 predictions.write_predictions(
@@ -78,7 +85,7 @@ def main() -> None:
 
 
 def new(settings: params.Finetune, job: trainings.Job) -> model_folder.Classifier:
-    """Return a classifier on the base model; its head is initialised from the seed."""
+    """Return a classifier on the base model; its head, and those of other tasks, are drawn from the seed."""
     resolve.seed_everything(settings.seed)
     data, attention = job.data, job.runtime.attention
     made = (
@@ -87,7 +94,7 @@ def new(settings: params.Finetune, job: trainings.Job) -> model_folder.Classifie
         else model_folder.create(BASE, settings.head, data.task.width, settings, attention, data.input)
     )
     trainings.start_from_prior(made, data)
-    model: model_folder.Classifier = sharding.place(made, job.runtime)
+    model: model_folder.Classifier = sharding.place(several_tasks.with_heads(made, job), job.runtime)
     return model
 
 

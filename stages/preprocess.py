@@ -1,8 +1,9 @@
 """Check the raw rows, cut the splits and write clean tables.
 
-params `preprocess` and `task`; `data/raw/` -> `data/clean/`: `{train,val,test}.parquet`, `task.json`,
-`report.json`, `unlabelled.parquet` if there are rows without labels, and `soft_labels.parquet` if the source
-has soft labels.
+params `preprocess`, `task` and `tasks`; `data/raw/` -> `data/clean/`: `{train,val,test}.parquet`,
+`task.json`, `report.json`, tables and tasks of novel classes, `unlabelled.parquet` if there are rows without
+labels, and `soft_labels.parquet` if the source has soft labels; the same for each of `tasks` in
+`data/clean/tasks/NAME`.
 Run by DVC: `sh stages/run preprocess`.
 """
 
@@ -11,8 +12,9 @@ from typing import Any
 
 from rich.markup import escape
 
-from baton import console, params
-from baton.tables import clean, label_drift, target_cells
+from baton import console, params, storage
+from baton.errors import within
+from baton.tables import clean, held_out, label_drift, target_cells
 
 RAW = Path("data/raw")
 CLEAN = Path("data/clean")
@@ -21,9 +23,17 @@ MOST_CLASSES = 30  # a longer table is only in report.json
 
 def main() -> None:
     """Write the clean tables and show the findings."""
-    settings = params.load("preprocess", "task")
-    report = clean.clean(RAW, CLEAN, settings.preprocess, settings.task)
-    show(report, target_cells.of(settings.task).words)
+    settings = params.load("preprocess", "task", "tasks")
+    with storage.atomic_folder(CLEAN) as folder:
+        report = clean.clean(RAW, folder, settings.preprocess, settings.task)
+        show(report, target_cells.of(settings.task).words)
+        held = held_out.read(folder) if settings.tasks else None
+        for name, own in settings.tasks.items():
+            raw = storage.of_task(RAW, name) if own.source else RAW
+            with within(f"tasks.{name}"):
+                report = clean.clean(raw, storage.of_task(folder, name), own.preprocess, own.task, held)
+            console.say(f"[bold]tasks.{name}[/]")
+            show(report, target_cells.of(own.task).words)
 
 
 def show(report: dict[str, Any], words: str) -> None:
@@ -69,6 +79,7 @@ def show(report: dict[str, Any], words: str) -> None:
     lines = [
         (split, rows["raw"].get(split, "cut from train"), rows["clean"][split]) for split in clean.SPLITS
     ]
+    lines += [(split, "of all files", own["rows"]) for split, own in report.get("novel", {}).items()]
     console.table("Rows", ("split", "raw", "clean"), lines)
     if without := report.get("without_label"):
         console.say(f"rows without a label: {', '.join(f'{split} {n}' for split, n in without.items())}")

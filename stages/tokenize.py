@@ -2,8 +2,9 @@
 
 Read data/clean and data/base; write data/arrays: memory-mapped arrays of each split, meta.json (the task, and
 what a model must know about its input) and report.json. If there are rows without labels, a further split,
-`transfer`, has the rows of train and these. If the student has its own base model (data/base/student), write
-the same for it to data/arrays/student. DVC runs it as `sh stages/run tokenize`.
+`transfer`, has the rows of train and these. Splits of novel classes have a task of their own. If the student
+has its own base model (data/base/student), write the same for it to data/arrays/student; arrays of further
+tasks (data/clean/tasks/NAME) are in data/arrays/tasks/NAME. DVC runs it as `sh stages/run tokenize`.
 """
 
 import dataclasses
@@ -29,12 +30,11 @@ from baton.arrays import (
     tokenizer_training,
     unknown_tokens,
 )
-from baton.contracts import input_spec, row_attributes, task_spec, text_pairs, transfer_set
+from baton.contracts import input_spec, novel_classes, row_attributes, task_spec, text_pairs, transfer_set
 from baton.texts import document_windows
 
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
-TABLES = [CLEAN / f"{split}.parquet" for split in text_arrays.SPLITS]
-UNLABELLED = CLEAN / transfer_set.TABLE  # of texts alone, if there are any
+NO_TASKS: Mapping[str, task_spec.TaskSpec] = {}
 Report = dict[str, dict[str, Any]]  # by split
 Summary = tuple[str, dict[str, str], Report]  # title and columns of the table, and its figures
 # Figures of the report -> the columns of the summary table.
@@ -55,6 +55,11 @@ TEXT_COLUMNS = {
 }
 
 
+def tables(clean: Path) -> list[Path]:
+    """Return the tables of the splits in a folder, train first."""
+    return [clean / f"{split}.parquet" for split in text_arrays.SPLITS]
+
+
 def main() -> None:
     """Write the arrays of every split and print a summary."""
     settings, own = params.load("tokenize").tokenize, BASE / storage.STUDENT
@@ -64,6 +69,12 @@ def main() -> None:
             (folder / storage.STUDENT).mkdir()
             title, *rest = arrays(settings, own, folder / storage.STUDENT)
             show(f"student: {title}", *rest)
+        for name in storage.tasks(CLEAN):
+            assert isinstance(settings, params.TextTokenize), "params refuse tasks that do not read texts"
+            target = storage.of_task(folder, name)
+            target.mkdir(parents=True)
+            title, *rest = texts(settings, BASE, target, storage.of_task(CLEAN, name))
+            show(f"tasks.{name}: {title}", *rest)
 
 
 def arrays(settings: params.Tokenize, base: Path, target: Path) -> Summary:
@@ -100,7 +111,7 @@ def images(settings: params.ImageTokenize, base: Path, target: Path) -> Summary:
 def sounds(settings: params.AudioTokenize, base: Path, target: Path) -> Summary:
     """Write spectrograms."""
     reads = audio_input.describe(storage.read_json(base / "config.json"), settings)
-    disk_space.check(TABLES, reads, target)
+    disk_space.check(tables(CLEAN), reads, target)
     task = task_spec.read_file(CLEAN)
 
     def tokenize(table: Path, folder: Path, advance: Callable[[int], object]) -> dict[str, Any]:
@@ -121,18 +132,22 @@ def sounds(settings: params.AudioTokenize, base: Path, target: Path) -> Summary:
 
 def pixels(settings: params.ImageTokenize, base: Path, target: Path) -> input_spec.ImageInput:
     """Return the input of a model of images on this base, if the disk has room for its arrays."""
-    bits = image_arrays.significant_bits(TABLES[0])
+    bits = image_arrays.significant_bits(tables(CLEAN)[0])
     reads = image_input.describe(storage.read_json(base / "config.json"), settings)
     reads = dataclasses.replace(reads, significant_bits=bits)
-    disk_space.check(TABLES, reads, target)
+    disk_space.check(tables(CLEAN), reads, target)
     return reads
 
 
-def texts(settings: params.TextTokenize, base: Path, target: Path) -> Summary:
-    """Write tokens, and print those that the tokenizer does not know."""
-    config, task = storage.read_json(base / "config.json"), task_spec.read_file(CLEAN)
-    source = tokenizer_training.provided(base, CLEAN / "train.parquet", ("text", task.column), target)
-    chosen = length_choice.resolve(settings, source, config, CLEAN / "train.parquet")
+def texts(settings: params.TextTokenize, base: Path, target: Path, clean: Path = CLEAN) -> Summary:
+    """Write tokens of the tables in `clean`, and print those that the tokenizer does not know."""
+    config, task, train = (
+        storage.read_json(base / "config.json"),
+        task_spec.read_file(clean),
+        tables(clean)[0],
+    )
+    source = tokenizer_training.provided(base, train, ("text", task.column), target)
+    chosen = length_choice.resolve(settings, source, config, train)
     if chosen.reason:
         console.say(f"max_length: {chosen.max_length} ({escape(chosen.reason)})")
     tokenizer = document_windows.open_tokenizer(source, chosen.max_length)
@@ -142,11 +157,14 @@ def texts(settings: params.TextTokenize, base: Path, target: Path) -> Summary:
         task = sequence_targets.completed(task, tokenizer, config)
         encoder = sequence_targets.Encoder(task, source)
 
+    novel = novel_classes.read(clean)
+
     def tokenize(
         table: Path, folder: Path, advance: Callable[[int], object], more: Path | None = None
     ) -> dict[str, Any]:
+        own = novel.get(table.stem, task)
         found = text_arrays.tokenize(
-            table, tokenizer, folder, settings.chunk_size, advance, task, chosen.truncation, encoder, more
+            table, tokenizer, folder, settings.chunk_size, advance, own, chosen.truncation, encoder, more
         )
         split = split_rows.SplitRows(table, more).split
         unknown_tokens.check(split, found["unknown"], settings.unknown)
@@ -158,10 +176,10 @@ def texts(settings: params.TextTokenize, base: Path, target: Path) -> Summary:
             row_attributes.write_transfer(table, split_rows.count(more), folder)
         return found
 
-    pair = len(text_pairs.columns(TABLES[0])) == 2
+    pair = len(text_pairs.columns(train)) == 2
     reads = input_spec.TextInput(chosen.max_length, chosen.truncation, config.get("pad_token_id") or 0, pair)
-    report = write(task, reads, "documents", tokenize, target, chosen.reason)
-    name_unknown(report, task, settings.unknown)
+    report = write(task, reads, "documents", tokenize, target, chosen.reason, novel, clean)
+    name_unknown(report, task, settings.unknown, novel)
     for split, part in report.items():
         if "targets" in part:
             show_targets(split, part["targets"])
@@ -199,10 +217,16 @@ def length(
     return chosen, reads, document_windows.open_tokenizer(base, chosen.max_length)
 
 
-def name_unknown(report: Report, task: task_spec.TaskSpec, limits: params.Unknown) -> None:
+def name_unknown(
+    report: Report,
+    task: task_spec.TaskSpec,
+    limits: params.Unknown,
+    novel: Mapping[str, task_spec.TaskSpec] = NO_TASKS,
+) -> None:
     """Print the splits and names with many tokens that the tokenizer does not know."""
     for split, part in report.items():
-        if warning := unknown_tokens.named(split, part["unknown"], task.names, limits):
+        names = novel.get(split, task).names
+        if warning := unknown_tokens.named(split, part["unknown"], names, limits):
             console.say(f"[yellow]unknown tokens:[/] {escape(warning)}")
 
 
@@ -228,21 +252,27 @@ def write(
     tokenize: Callable[..., dict[str, Any]],
     target: Path,
     reason: str | None = None,
+    novel: Mapping[str, task_spec.TaskSpec] = NO_TASKS,
+    clean: Path = CLEAN,
 ) -> Report:
     """Write the folder `target`: arrays by `tokenize(table, folder, advance)`, and the JSON files.
 
-    If there are rows without labels, `tokenize` also gets their table. `reason` is that of the length, if it
-    was chosen from the data. Return the report.
+    If there are rows of the main task without labels, `tokenize` also gets their table. `reason` is that of
+    the length, if it was chosen from the data; `novel` are the tasks of further splits. Return the report.
     """
-    more = UNLABELLED if UNLABELLED.is_file() else None
-    total = sum(map(split_rows.count, [*TABLES, *([TABLES[0], more] if more else [])]))
+    unlabelled = CLEAN / transfer_set.TABLE
+    read = [*tables(clean), *(clean / f"{split}.parquet" for split in novel)]
+    more = unlabelled if clean == CLEAN and unlabelled.is_file() else None
+    total = sum(map(split_rows.count, [*read, *([read[0], more] if more else [])]))
     meta = {"task": task_spec.described(task), "input": input_spec.described(reads)} | (
         {"reasons": {"max_length": reason}} if reason else {}
     )
     with console.progress("tokenize", total, unit) as advance:
-        report = {table.stem: tokenize(table, target, advance) for table in TABLES}
+        report = {table.stem: tokenize(table, target, advance) for table in read}
         if more:
-            report[transfer_set.TRANSFER] = tokenize(TABLES[0], target, advance, more)
+            report[transfer_set.TRANSFER] = tokenize(read[0], target, advance, more)
+    for split, own in novel.items():
+        novel_classes.write(target, split, own)
     storage.write_json(target / "meta.json", meta)
     storage.write_json(target / "report.json", report)
     return report

@@ -14,7 +14,9 @@ The command line and the stages print these without a traceback and exit 1; any 
 keeps its traceback.
 """
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 MOST = 6_000  # characters in one part of a message; external text may be of any length
 # Control characters, marks that change the writing direction, and lone surrogates (bytes that are not UTF-8).
@@ -56,6 +58,16 @@ class BatonError(Exception):
         if hint:
             lines.append(f"  next:     {hint}")
         super().__init__(visible("\n".join(lines)))
+
+
+@contextlib.contextmanager
+def within(place: str) -> Iterator[None]:
+    """Put a place in params before the message of an error; its message names keys below that place."""
+    try:
+        yield
+    except BatonError as error:
+        error.args = (f"{place}: {error}",)
+        raise
 
 
 def _bounded(part: object) -> str:

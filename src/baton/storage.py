@@ -17,6 +17,7 @@ from typing import Any
 from baton.errors import OutputError
 
 STUDENT = "student"  # inside data/base and data/arrays: the same for a student with its own base model
+TASKS = "tasks"  # inside the folders of data: the same for each further task, by its name
 
 
 def project() -> Path:
@@ -27,6 +28,16 @@ def project() -> Path:
 def state(name: str) -> Path:
     """Return folder `name` of the project's state (`.baton/`, ignored by git)."""
     return project() / ".baton" / name
+
+
+def of_task(folder: Path, name: str) -> Path:
+    """Return the place of a further task in a folder of data."""
+    return folder / TASKS / name
+
+
+def tasks(folder: Path) -> list[str]:
+    """Return the names of the further tasks in a folder of data."""
+    return sorted(path.name for path in (folder / TASKS).glob("*") if path.is_dir())
 
 
 def sha256(path: Path) -> str:

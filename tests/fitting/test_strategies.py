@@ -160,7 +160,7 @@ def test_pairs_train_the_backbone_and_then_fit_a_probe(job: trainings.Job) -> No
     made, plain = trained(job, pairs, "pairs", batch_size=12), trained(job, {"kind": "probe"}, "probe")
     assert made.figures["steps"] == 30 and made.figures["trained_parameters"] == made.figures["parameters"]
     assert [row["step"] for row in made.curve if "val_accuracy" in row] == [30]
-    assert {row["model"] for row in made.curve} == {"teacher"}
+    assert {row["model"] for row in made.curve} == {"pairs_pairs", "teacher"}
     state, before = made.model.state_dict(), plain.model.state_dict()
     assert all(not torch.equal(state[name], before[name]) for name in state if "query.weight" in name)
     losses = [float(str(row["loss"])) for row in made.curve if "loss" in row]

@@ -27,6 +27,18 @@ def test_the_card_names_the_seed_that_validation_chose(model: str, line: str) ->
     assert line in card.splitlines()
 
 
+def test_the_card_names_the_licence_of_the_data_of_every_task() -> None:
+    known = {"source.licence": "MIT", "tasks.stars.source.licence": "CC0", "tasks.topics.source": None}
+    run: Any = SimpleNamespace(data=SimpleNamespace(params=known, tags={}))
+    logged: Any = SimpleNamespace(metrics=[], tags={"sha256": "0"})
+    settings: Any = SimpleNamespace(model="student", name="n")
+    lines = model_card.describe(logged, run, settings, tiny.TASK, tiny.TEXT_INPUT).splitlines()
+    assert [line for line in lines if "licence of the data" in line] == [
+        "- licence of the data: MIT",
+        "- licence of the data of the task stars: CC0",
+    ]
+
+
 @pytest.mark.parametrize(
     ("reads", "given"),
     [

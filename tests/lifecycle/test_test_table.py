@@ -33,6 +33,17 @@ def test_rows_without_labels_count_as_seen(tmp_path: Path) -> None:
     assert digests - before
 
 
+def test_rows_of_other_tasks_count_as_seen(tmp_path: Path) -> None:
+    """The encoder was trained on them."""
+    path = tiny.write_clean(tmp_path) / "test.parquet"
+    before, digests = set(test_table.training_digests(tmp_path)), set(test_table.row_digests(path, "text"))
+    other = storage.of_task(tmp_path, "stars")
+    other.mkdir(parents=True)
+    pq.write_table(pq.read_table(path, columns=["id", "text"]), other / "train.parquet")
+    assert set(test_table.training_digests(tmp_path)) == before | digests
+    assert digests - before
+
+
 def test_a_frozen_table_of_an_earlier_version_has_its_names_next_to_it(tmp_path: Path) -> None:
     """Earlier versions wrote the names of the classes to labels.json."""
     path = tiny.write_clean(tmp_path) / "test.parquet"

@@ -49,3 +49,25 @@ def test_the_student_s_base_is_shown_if_params_name_one(monkeypatch: pytest.Monk
     del manifests["student/manifest.json"]
     base_of(graph, breaks)
     assert [line.split(" (")[0] for line in breaks] == ["data/base/student/manifest.json"] * own
+
+
+def test_the_files_of_every_task_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a task without a source of its own are the main one's."""
+    own = {"stars": {"source": {"kind": "local"}}, "topics": {"source": None}}
+    stages = {
+        "download": {
+            "params": {"params.yaml": {"source": {"kind": "local"}, "tasks": own}},
+            "outs": [{"path": "data/raw", "md5": "r.dir"}],
+        },
+        "preprocess": {"deps": [{"path": "data/raw", "md5": "r.dir"}], "outs": []},
+    }
+    files = {"train": {"path": "train.csv", "origin": "inbox", "sha256": "0"}}
+    known = {
+        f"{folder}manifest.json": json.dumps({"licence": "MIT", "files": files})
+        for folder in ("", "tasks/stars/")
+    }
+    monkeypatch.setattr(dvc_graph, "file_of", lambda digest, name: known.get(name))
+    graph, breaks, store = dvc_graph.Graph(json.dumps({"stages": stages}), "a test"), list[str](), None
+    (raw,) = upstream._upstream(store, graph, "preprocess", set(), breaks).children  # type: ignore[arg-type]
+    names = [node.name for node in raw.children if node.kind == "file"]
+    assert names == ["train.csv", "tasks/stars/train.csv"] and not breaks

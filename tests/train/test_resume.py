@@ -7,6 +7,7 @@ import multiprocessing
 import random
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,30 @@ def test_windows_killed_in_a_step(whole_in_windows: Path, tmp_path: Path, proces
         assert differences(whole_in_windows, again_in_windows(kill_at=step)) == set()
     for part in ("rng", "augmentation"):  # negative controls
         assert "final.safetensors" in differences(whole_in_windows, again_in_windows(part, kill_at=9))
+
+
+@pytest.fixture(scope="module")
+def whole_in_turns(tmp_path_factory: pytest.TempPathFactory, processes: Any) -> Path:
+    """The same with three tasks that take turns: 18 steps, in one epoch."""
+    folder = tmp_path_factory.mktemp("turns")
+    training.prepare(folder, tasks=("length", "letters"))
+    assert run(processes, folder) == 0
+    lines = (folder / "order.txt").read_text().splitlines()
+    assert [int(line.split()[0]) for line in lines] == list(range(training.STEPS))
+    assert Counter(line.split()[1] for line in lines) == {"main": 6, "length": 6, "letters": 6}
+    return folder
+
+
+def test_tasks_in_turns_killed_in_a_step(whole_in_turns: Path, tmp_path: Path, processes: Any) -> None:
+    again_in_turns = attempts_in(tmp_path, whole_in_turns, processes)
+    for step in (3, 10, training.STEPS):
+        folder = again_in_turns(kill_at=step)
+        assert differences(whole_in_turns, folder) == set()
+        assert lost_steps(folder) == 0
+    for part in ("rng", "position", "optimizer"):
+        assert "final.safetensors" in differences(whole_in_turns, again_in_turns(part, kill_at=9)), (
+            "negative control"
+        )
 
 
 @pytest.mark.parametrize(

@@ -25,18 +25,22 @@ import torch
 import transformers.models.bert.modeling_bert  # noqa: F401  once for all attempts, which are forked
 from safetensors.torch import save_file
 
-from baton import console, params
+from baton import console, params, storage
 from baton.batches import array_splits
+from baton.batches.alternating_batches import AlternatingBatches
 from baton.batches.sampler import TrainingBatches
 from baton.contracts import input_spec
 from baton.contracts.input_spec import ImageInput
+from baton.fitting import several_tasks
 from baton.losses import class_losses
+from baton.losses.loss import Loss
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
 from baton.tasks import metrics
 from baton.train import checkpoint, checkpoint_folders, loop, snapshot, state
-from tests import tiny, tiny_images
+from tests import tiny, tiny_images, tiny_tasks
+from tests.train import several
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.1)
 CHANGES = {
@@ -63,16 +67,26 @@ TEXTS = params.TextAugmentation(delete=0.2, swap=0.2, mask=0.1, mixup=0.4)
 IMAGES = {"augmentation": AUGMENTATION, "ema": params.Ema(decay=0.9), "drop_path": 0.2, "layer_decay": 0.8}
 WINDOWS = input_spec.Windows(most=3, overlap=1)
 STEPS = 18  # 48 documents, batches of 8, 3 epochs
+IN_TURNS = {"epochs": 1, "mixing": tiny_tasks.UNIFORM}  # as many steps, of three tasks
 
 
-def prepare(folder: Path, images: Callable[[Path], Path] | None = None, windows: bool = False) -> None:
-    """Write base model (for images, with `images`) and arrays (texts in `windows`), once for all attempts."""
+def prepare(
+    folder: Path,
+    images: Callable[[Path], Path] | None = None,
+    windows: bool = False,
+    tasks: tuple[str, ...] = (),
+) -> None:
+    """Write base model (for images, with `images`) and arrays (texts in `windows`), once for all attempts.
+
+    `tasks` are further tasks of `tiny_tasks`.
+    """
     if images:
         images(folder / "base")
         tiny_images.write_arrays(folder, {"train": 48, "val": 12, "test": 12})
         return
     long = replace(tiny.TEXT_INPUT, max_length=8, truncation=WINDOWS)
     tiny.write_arrays(folder, reads=long if windows else tiny.TEXT_INPUT)
+    tiny_tasks.write(folder, *tasks)
 
 
 def attempt(
@@ -115,10 +129,13 @@ def attempt(
         folder / "base", settings.head, meta.task.width, settings, machine.attention, meta.input
     )
     splits = array_splits.open_splits(folder / "arrays", settings.augmentation, folder / "base")
-    batches = Recorded(
+    batches: Any = Recorded(
         splits["train"], 8, 2, settings.seed, lambda: array_splits.read_ids(folder / "arrays", "train")
     )
-    Recorded.folder = folder
+    Recorded.folder, of_batch = folder, class_losses.cross_entropy(0.1, None)
+    if storage.tasks(folder / "arrays"):
+        settings = settings.model_copy(update=IN_TURNS)
+        model, batches, of_batch = in_turns(folder, model, settings, machine)
 
     def validate() -> dict[str, float]:
         ask("validation")
@@ -129,7 +146,7 @@ def attempt(
         if Recorded.last + 1 == kill_at:
             kill()
         ask("step")
-        return class_losses.cross_entropy(0.1, None)(model, batch)
+        return of_batch(model, batch)
 
     def ask(place: str) -> None:
         if place == stop[0] and Recorded.last + 1 >= STEPS // 2:
@@ -181,12 +198,37 @@ class Recorded(TrainingBatches):
 
     def micro_batches(self, step: int) -> Any:
         """See TrainingBatches."""
-        if Recorded.last < 0:
-            (self.folder / "first.txt").write_text(str(step))
-        Recorded.last = step
-        with (self.folder / "order.txt").open("a") as file:
-            file.write(f"{step} {' '.join(self.names(step))}\n")
+        record(self, step)
         return super().micro_batches(step)
+
+
+class RecordedInTurns(AlternatingBatches):
+    """The same for several tasks."""
+
+    def micro_batches(self, step: int) -> Any:
+        """See AlternatingBatches."""
+        record(self, step)
+        return super().micro_batches(step)
+
+
+def record(batches: Any, step: int) -> None:
+    """Write down the samples of a step."""
+    if Recorded.last < 0:
+        (Recorded.folder / "first.txt").write_text(str(step))
+    Recorded.last = step
+    with (Recorded.folder / "order.txt").open("a") as file:
+        file.write(f"{step} {' '.join(batches.names(step))}\n")
+
+
+def in_turns(
+    folder: Path, classifier: Any, settings: params.Finetune, machine: resolve.Runtime
+) -> tuple[Any, AlternatingBatches, Loss]:
+    """Return model, batches and loss of several tasks."""
+    own = several.job(folder, machine)
+    model = several_tasks.with_heads(classifier, own)
+    found: Any = own.batches(settings, 1)
+    loss_fn = several_tasks.loss_of(class_losses.cross_entropy(0.1, None), settings, own)
+    return model, RecordedInTurns(found.tasks, found.shares, found.seed), loss_fn
 
 
 class Settled(checkpoint.Checkpoints):

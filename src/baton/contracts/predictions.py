@@ -22,6 +22,7 @@ from baton.errors import DataError, first_line
 
 # Logits (rows, outputs), or of rows' units (units, outputs); or texts.
 Predicted = NDArray[np.float32] | Ragged | Texts
+FITTED = "fitted.json"  # next to those of a model that is not saved: what was fitted on val
 LEFT_OUT = (
     "left_out"  # the teacher's predictions for train rows held out in cross-validation, if rows are few
 )

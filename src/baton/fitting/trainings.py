@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -15,17 +15,20 @@ from torch import nn
 
 from baton import console, params, storage, tracking
 from baton.batches import array_splits, subset
+from baton.batches.alternating_batches import AlternatingBatches, shares
 from baton.batches.sampler import Split, TrainingBatches
 from baton.contracts import predictions, row_attributes, task_spec
 from baton.contracts.input_spec import AudioInput, ImageInput, ImageTextInput, InputSpec, TextInput
 from baton.contracts.predictions import Predicted
 from baton.contracts.targets import Targets
+from baton.contracts.task_batch import MAIN
 from baton.contracts.task_spec import TaskSpec
 from baton.fitting import sequence_validation
 from baton.fitting.seed_choice import ARRAYS, PREDICTIONS, Answered, Figures
 from baton.losses import task_losses
 from baton.losses.loss import Loss
 from baton.models import model_folder, packing
+from baton.models.classifier import HeadAlone
 from baton.predict import predict
 from baton.runtime import distributed, memory, sharding
 from baton.runtime.resolve import MEASURED, Runtime
@@ -46,6 +49,15 @@ class Data:
 
 
 @dataclass(frozen=True)
+class OtherTask:
+    """A further task, which shares the main one's encoder, and the folder of its arrays."""
+
+    data: Data
+    arrays: Path
+    settings: params.OtherTask
+
+
+@dataclass(frozen=True)
 class Job:
     """The inputs common to all training runs of a stage."""
 
@@ -55,18 +67,43 @@ class Job:
     checkpoints: resume.StageCheckpoints
     several: bool = False  # seeds
     arrays: Path = ARRAYS  # the folder of `data`
+    others: Mapping[str, OtherTask] = field(default_factory=dict)  # by name
     whole: str = "train"  # the split in `arrays` of which the training rows are all or a part
 
-    def batches(self, settings: params.Training, smallest: int, packs: bool = False) -> TrainingBatches:
+    def batches(
+        self, settings: params.Training, smallest: int, packs: bool = False
+    ) -> TrainingBatches | AlternatingBatches:
         """Return this rank's batches of train, for a model that needs at least `smallest` samples per batch.
 
-        With `packs`, documents are packed without padding.
+        With `packs`, documents are packed without padding. With other tasks, these take turns.
         """
-        split, sizes = self.data.splits["train"], (settings.batch_size, settings.accumulation, settings.seed)
+        main = self._of_task(self.data, self.arrays, settings, smallest, packs, self.whole)
+        if not self.others:
+            return main
+        assert isinstance(settings, params.Finetune)
+        assert settings.mixing is not None, "params need it with several tasks"
+        tasks = {
+            name: self._of_task(own.data, own.arrays, settings, smallest, packs)
+            for name, own in self.others.items()
+        }
+        rows = [len(own.split) for own in (main, *tasks.values())]
+        found = shares(settings.mixing, rows)
+        return AlternatingBatches({MAIN: main} | tasks, found, settings.seed)
+
+    def _of_task(
+        self,
+        data: Data,
+        arrays: Path,
+        settings: params.Training,
+        smallest: int,
+        packs: bool,
+        whole: str = "train",
+    ) -> TrainingBatches:
+        split, sizes = data.splits["train"], (settings.batch_size, settings.accumulation, settings.seed)
         ranks = self.runtime.rank, self.runtime.processes
 
         def ids() -> list[str]:
-            read = array_splits.read_ids(self.arrays, self.whole)
+            read = array_splits.read_ids(arrays, whole)
             return split.names(read) if isinstance(split, subset.Part) else read
 
         if self.runtime.compile and self.runtime.fixed_shapes and smallest == 1 and settings.batch_size:
@@ -101,12 +138,15 @@ def started(
     wanted: params.Runtime,
     source: Path,
     arrays: Path = ARRAYS,
+    tasks: params.Tasks | None = None,
 ) -> Iterator[Job]:
     """Set up a stage's training runs: processes, checkpoints of an interrupted attempt, tracking.
 
     `settings` are those of all seeds; `source` is the folder of the model to train, or whose layers are
-    copied; `arrays` are made for it, by its tokenizer. Success removes the checkpoints.
+    copied; `arrays` are made for it, by its tokenizer; `tasks` are trained besides the main one. Success
+    removes the checkpoints.
     """
+    tasks = tasks or {}
     with distributed.started(
         wanted, model_folder.work(source, array_splits.read_meta(arrays).input)
     ) as runtime:
@@ -116,7 +156,8 @@ def started(
         sections = {
             stage: settings.model_dump(mode="json", exclude={"seeds"}),
             "runtime": wanted.model_dump(mode="json"),
-        }
+        } | ({"tasks": {name: own.model_dump(mode="json") for name, own in tasks.items()}} if tasks else {})
+        others = {name: open_task(own, storage.of_task(arrays, name)) for name, own in tasks.items()}
         with resume.opened(stage, sections, runtime, settings.seeds) as checkpoints:
             seeds = str(list(settings.seeds))
             earlier = checkpoints.note("run") if checkpoints.note("seeds") == seeds else None
@@ -124,7 +165,7 @@ def started(
                 checkpoints.notes |= {"run": run.id, "seeds": seeds}
                 run.dataset("train", Path("data/clean/train.parquet"), "training")
                 run.dataset("val", Path("data/clean/val.parquet"), "validation")
-                yield Job(data, runtime, run, checkpoints, len(settings.seeds) > 1, arrays)
+                yield Job(data, runtime, run, checkpoints, len(settings.seeds) > 1, arrays, others)
             distributed.barrier()  # a failure of any rank before this point fails all
             if runtime.is_main:
                 checkpoints.succeeded(settings.seeds)
@@ -136,6 +177,11 @@ def open_data(
     """Memory-map data/arrays; see `array_splits.open_splits`."""
     meta = array_splits.read_meta(arrays)
     return Data(array_splits.open_splits(arrays, augmentation, tokenizer), meta.task, meta.input)
+
+
+def open_task(settings: params.OtherTask, arrays: Path) -> OtherTask:
+    """Memory-map the arrays of a further task, which reads texts."""
+    return OtherTask(open_data(None, arrays), arrays, settings)
 
 
 def placed(data: Data, runtime: Runtime) -> Data:
@@ -159,7 +205,7 @@ def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> to
     return task_losses.of(data.task).weights(data.splits["train"].targets).to(runtime.device)
 
 
-def start_from_prior(model: model_folder.Classifier, data: Data) -> None:
+def start_from_prior(model: model_folder.Classifier | HeadAlone, data: Data) -> None:
     """Set the biases of a new head to what train's targets alone say, if the task defines that."""
     found = task_losses.of(data.task).prior(data.splits["train"].targets)
     if found is not None:
@@ -167,13 +213,13 @@ def start_from_prior(model: model_folder.Classifier, data: Data) -> None:
             model.head.output.bias.copy_(found)
 
 
-def row_weights(data: Data, runtime: Runtime) -> torch.Tensor | None:
+def row_weights(data: Data, runtime: Runtime, arrays: Path = ARRAYS) -> torch.Tensor | None:
     """Return the weights of train's rows, (rows,), of mean 1, if params `preprocess` name a weight column.
 
     If rows have units, return those of units: each has its row's weight.
     """
     split = data.splits["train"]
-    found = row_attributes.weights(ARRAYS, "train", len(split))
+    found = row_attributes.weights(arrays, "train", len(split))
     if found is not None and split.units is not None:
         found = np.repeat(found, split.units.counts)
     return None if found is None else torch.from_numpy(found).to(runtime.device)
@@ -295,7 +341,8 @@ def _usual(model: Any, settings: params.Training, job: Job, packs: bool) -> Cour
         return scores(predict(model, val, job.runtime, job.at_once(settings)), val.targets)
 
     batches = job.batches(settings, model.smallest_part, packs)
-    return Course(batches, validate, len(job.data.splits["train"]))
+    samples = batches.samples if isinstance(batches, AlternatingBatches) else len(job.data.splits["train"])
+    return Course(batches, validate, samples)
 
 
 def _sizes(model: nn.Module, settings: params.Training) -> Figures:

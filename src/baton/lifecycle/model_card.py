@@ -1,5 +1,7 @@
 """The short card of a version: its origin, its figures, and how to use it."""
 
+import re
+
 from mlflow.entities import LoggedModel, Run
 
 from baton import params
@@ -37,6 +39,11 @@ def describe(
             f"{run.data.params.get('description', '')}"
         ),
         f"- licence of the data: {run.data.params.get('source.licence', 'not named')}",
+        *(
+            f"- licence of the data of the task {key.split('.')[1]}: {licence}"
+            for key, licence in sorted(run.data.params.items())
+            if re.fullmatch(r"tasks\.\w+\.source\.licence", key)
+        ),
         f"- licence of the base model: {run.data.params.get('base.licence', 'not named')}",
         *(
             [f"- licence of the student's own base model: {own}"]

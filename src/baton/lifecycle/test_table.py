@@ -160,12 +160,15 @@ def training_digests(clean: Path) -> list[str]:
     """Return the sorted digests of the rows a model was trained or selected on: train and val.
 
     Of images with texts, those of the images alone are among them; so are those of rows without labels, from
-    which a student may have learned.
+    which a student may have learned, and those of train of further tasks, from which the encoder has.
     """
     paths = [clean / f"{split}.parquet" for split in TRAINED_ON]
     parts = [read(path, kind(path)) for path in paths for read in (row_digests, image_digests)]
     if (unlabelled := clean / transfer_set.TABLE).is_file():
         parts.append(row_digests(unlabelled, "text"))
+    parts += [
+        row_digests(storage.of_task(clean, name) / "train.parquet", "text") for name in storage.tasks(clean)
+    ]
     return sorted({digest for part in parts for digest in part})
 
 

@@ -138,7 +138,7 @@ class TextClassifier(EncoderClassifier):
         first, second = shares.to(own.dtype).unsqueeze(-2).unbind(-1)  # (windows, length, 1) each
         return torch.as_tensor(own * first + others * second)
 
-    def forward(
+    def read(
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None,
@@ -149,17 +149,19 @@ class TextClassifier(EncoderClassifier):
         partners: torch.Tensor | None = None,
         shares: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return logits (batch, width), or those of units, (units, width).
+        """Return what a head reads: the pooled features (batch, width), or vectors of units (units, width).
 
         The arguments are those of `features`, and `places`, (units,) int64: the tokens that stand for units,
         in the flattened `input_ids`. The head then reads their vectors instead of pooled ones.
         """
         if places is None:
-            read = self.features(input_ids, attention_mask, owners, packing, types, partners, shares)
-        else:
-            states = self._encoded(input_ids, attention_mask, packing, types).last_hidden_state
-            read = states.reshape(-1, states.shape[-1]).index_select(0, places)  # (units, width)
-        logits: torch.Tensor = self.head(read)
+            return self.features(input_ids, attention_mask, owners, packing, types, partners, shares)
+        states = self._encoded(input_ids, attention_mask, packing, types).last_hidden_state
+        return states.reshape(-1, states.shape[-1]).index_select(0, places)  # type: ignore[no-any-return]
+
+    def forward(self, *inputs: Any) -> torch.Tensor:
+        """Return logits (batch, width), or those of units (units, width); for the arguments see `read`."""
+        logits: torch.Tensor = self.head(self.read(*inputs))
         return logits
 
     def unpackable(self) -> str | None:

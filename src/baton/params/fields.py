@@ -76,8 +76,8 @@ class Section(BaseModel):
 
     The only keys that may be left out are those that would say nothing: a split that has no file
     (`PerSplit`), files that a source does not have (`unlabelled`, `soft_labels`), one of `batch_size` and
-    `tokens`, and what is for one kind of input alone, which must be written there (`needed` in
-    `applicable_keys`).
+    `tokens`, how several tasks are mixed where there is one, and what is for one kind of input alone, which
+    must be written there (`needed` in `applicable_keys`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -8,6 +8,7 @@ from baton.params.fields import Section
 # What to add if a file of an earlier version, which had defaults, lacks a key.
 EARLIER = {
     "task": "{kind: classes}",
+    "tasks": "{}",
     "encoding": "auto",
     "escape": "null",
     "shots": "null",

@@ -15,11 +15,13 @@ from baton.errors import ParamsError
 from baton.params import (
     applicable_keys,
     combinations,
+    episode_checks,
     input_checks,
     number_checks,
     sequence_checks,
     span_checks,
     task_checks,
+    task_set_checks,
     token_checks,
 )
 from baton.params.base import Base, StudentBase
@@ -32,6 +34,7 @@ from baton.params.problems import problem
 from baton.params.runtime import Runtime, Tracking
 from baton.params.source import Source
 from baton.params.task import AUTO, Task
+from baton.params.task_set import Tasks
 from baton.params.tokenize import Tokenize
 from baton.params.training import Distill, Finetune
 
@@ -46,6 +49,7 @@ class Params(Section):
     base: Base
     student_base: StudentBase | None
     task: Task
+    tasks: Tasks
     preprocess: Preprocess
     tokenize: Tokenize
     finetune: Finetune
@@ -77,6 +81,8 @@ class Params(Section):
             *sequence_checks.problems(self),
             *span_checks.problems(self),
             *token_checks.problems(self),
+            *episode_checks.problems(self),
+            *task_set_checks.problems(self),
         ]
         if problems:
             raise ValueError("; ".join(problems))

@@ -6,11 +6,13 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from baton.params.augmentation import AnyAugmentation
+from baton.params.episodes import Episodes
 from baton.params.fields import Count, Section, Seed
 from baton.params.heads import Head
 from baton.params.knowledge import Knowledge
 from baton.params.strategy import FITTED, Strategy, strategies
 from baton.params.students import Student
+from baton.params.task_set import Mixing
 
 LEAST = 4  # samples of which pairs are made: two of each of two classes
 
@@ -112,11 +114,18 @@ class Training(Section):
 
 
 class Finetune(Training):
-    """The teacher. `strategy` says which weights are trained, or how a head on frozen features is made."""
+    """The teacher. `strategy` says which weights are trained, or how a head on frozen features is made.
 
+    `episodes` says how few-shot learning is tested on the classes of `preprocess.novel`; null: it is not.
+
+    `mixing`, only with several `tasks`, says how often each of them has a step.
+    """
+
+    mixing: Mixing | None = None
     strategy: Strategy
     head: Head
     keep: Literal["best", "all"]  # seeds whose answers on train are kept, for `distill.knowledge`
+    episodes: Episodes | None = None
 
     @model_validator(mode="after")
     def _fitted(self) -> "Finetune":

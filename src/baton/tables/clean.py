@@ -3,10 +3,11 @@
 Outputs: `{train,val,test}.parquet` (id string, text string, text_pair string if rows are
 pairs, the target as indexes into the names in
 `task.json`, see `target_cells`, weight float32 if params name its column, and the kept columns as strings;
-for images and sound see `image_tables`), `unlabelled.parquet` if there are rows without labels (see
-`unlabelled_table`), `soft_labels.parquet` if the source has soft labels (see `soft_label_table`),
-`units.parquet` (see `row_attributes`), `task.json` (see `contracts.task_spec`; names are sorted, numbers by
-value), `report.json`. Equal inputs and params give equal bytes.
+for images and sound see `image_tables`), the same of novel classes (see `contracts.novel_classes`),
+`unlabelled.parquet` if there are rows without labels (see `unlabelled_table`), `soft_labels.parquet` if the
+source has soft labels (see `soft_label_table`), `units.parquet` (see `row_attributes`), `task.json` (see
+`contracts.task_spec`; names are sorted, numbers by value), `report.json`. Equal inputs and params give equal
+bytes.
 """
 
 from collections import Counter
@@ -23,11 +24,13 @@ from baton.tables import (
     dropped_rows,
     encoded_rows,
     extra_columns,
+    held_out,
     image_rows,
     label_checks,
     label_drift,
     labels,
     near_rows,
+    novel_rows,
     pair_notes,
     readers,
     run_checks,
@@ -45,8 +48,16 @@ from baton.tables.target_cells import TargetCells
 SPLITS = assignment.SPLITS
 
 
-def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Task) -> dict[str, Any]:
+def clean(
+    raw: Path,
+    target: Path,
+    settings: params.Preprocess,
+    task: params.Task,
+    held: held_out.HeldOut | None = None,
+) -> dict[str, Any]:
     """Check the rows, cut the splits and write the tables; return the report.
+
+    Rows of train with a text that is `held` out are dropped.
 
     Raises:
         DataError: A file cannot be used; a check whose policy is `fail` found rows (all such checks are named
@@ -74,6 +85,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
     except DataError as error:
         raise dropped_rows.explained(error, findings, raw_tables, report | {"error": str(error)}) from None
     parts, missed = assigned.parts, assigned.notes
+    missed += held_out.drop(parts, held) if held else []
     counts = {split: Counter(label_checks.every(parts[split], cells.names)) for split in SPLITS}
     names = sorted(set().union(*counts.values()), key=labels.order)
     report["rows"]["clean"] = {split: len(parts[split]) for split in SPLITS}
@@ -90,6 +102,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
     without = {split: sum(not cells.names(row.label) for row in parts[split]) for split in SPLITS}
     if names and any(without.values()):
         report["without_label"] = without
+    report |= novel_rows.report(checked.novel, parts, checked.alike)
     if summary := cells.summary(parts):
         report["numbers"] = summary
     spec = cells.spec(names, [row.label for row in parts["train"]])
@@ -99,6 +112,7 @@ def clean(raw: Path, target: Path, settings: params.Preprocess, task: params.Tas
         report["decoded"] = decoded
     with storage.atomic_folder(target) as folder:
         report |= _write(folder, raw_tables, assigned, spec, settings, cells, paths)
+        novel_rows.write(folder, checked.novel, settings, cells)
         clean_tables.write_units(
             folder / row_attributes.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike)
         )

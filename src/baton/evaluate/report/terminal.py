@@ -8,7 +8,15 @@ from typing import Any
 
 from baton import console, storage
 from baton.errors import DataError
-from baton.evaluate import knowledge, recommend, results, seeds, single_inputs, task_reports
+from baton.evaluate import (
+    knowledge,
+    other_tasks,
+    recommend,
+    results,
+    seeds,
+    single_inputs,
+    task_reports,
+)
 from baton.evaluate.evaluation import TRANSFORMERS
 from baton.evaluate.report.wording import amount, percent, spelled
 from baton.evaluate.task_reports import TaskReports
@@ -108,6 +116,7 @@ def _sentences(task: TaskReports, metrics: dict[str, Any], timings: dict[str, An
         recommend.said(metrics["recommended"], figure),
         _robustness(metrics["robustness"]) if "robustness" in metrics else "",
         single_inputs.said(task, metrics["single_inputs"]) if "single_inputs" in metrics else "",
+        *other_tasks.said(metrics.get("tasks", {})),
     ]
 
 

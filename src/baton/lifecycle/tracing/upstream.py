@@ -1,6 +1,7 @@
 """What something was made of, by one `dvc.lock`: stages, data, and where raw files came from."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,12 +60,17 @@ def _upstream(store: Store, lock: Graph, stage: str, seen: set[str], breaks: lis
 def _described(lock: Graph, path: str) -> tuple[str, ...]:
     """Return the folders of data/raw or data/base that have a manifest; none of other data.
 
-    If params `student_base` are set, `download` puts that model and its manifest into a folder of data/base.
+    If params `student_base` are set, `download` puts that model and its manifest into a folder of data/base;
+    those of each of `tasks` with a source of its own into folders of data/raw.
     """
     if path not in RAW:
         return ()
-    own_base = any(key.startswith("student_base.") for key in lock.params("download"))
-    return ("", f"{storage.STUDENT}/") if own_base and path == BASE else ("",)
+    known = lock.params("download")
+    if path == BASE:
+        own_base = any(key.startswith("student_base.") for key in known)
+        return ("", f"{storage.STUDENT}/") if own_base else ("",)
+    tasks = sorted(key.split(".")[1] for key in known if re.fullmatch(r"tasks\.\w+\.source\.kind", key))
+    return ("", *(f"{storage.TASKS}/{name}/" for name in tasks))
 
 
 def _origins(path: str, folder: str, digest: str, breaks: list[str]) -> Iterator[Node]:
