@@ -109,11 +109,12 @@ def _then_probed(
     """Fit a probe to the features of a backbone that was trained without a head."""
     unkept = resume.StageCheckpoints(job.checkpoints.folder, job.checkpoints.seconds)  # the backbone changed
     probed = fitted(model, settings, dataclasses.replace(job, checkpoints=unkept))
-    steps = int(made.figures["steps"])
-    figures = probed.figures | {"steps": steps, "best_step": steps}
+    steps, best = int(made.figures["steps"]), int(made.figures["best_step"])
+    figures = probed.figures | {"steps": steps, "best_step": best}
     figures |= {"trained_parameters": figures["parameters"]}
-    curve = [row | {"model": "teacher"} for row in made.curve if "loss" in row]  # of pairs; val's is another
-    curve += [row | {"step": steps, "epoch": 1.0} for row in probed.curve]
+    # Of pairs or episodes; their figures on validation are others than a probe's.
+    curve = [row | {"model": "teacher"} for row in made.curve if "loss" in row]
+    curve += [row | {"step": best, "epoch": round(best / steps, 4)} for row in probed.curve]
     return probed._replace(curve=curve, figures=figures)
 
 

@@ -137,10 +137,11 @@ class Finetune(Training):
     def _unmixed(self) -> "Finetune":
         varied = self.augmentation
         mixes = varied is not None and (varied.mixup > 0 or getattr(varied, "cutmix", 0.0) > 0)
-        if mixes and any(own.kind == "pairs" for own in strategies(self.strategy)):
+        whole = [own.kind for own in strategies(self.strategy) if own.kind in ("pairs", "episodes")]
+        if mixes and whole:
             raise ValueError(
-                "strategy pairs asks whether two samples have one class, and mixed ones have several: set "
-                "augmentation.mixup to 0.0 (of images also cutmix), or strategy to another kind"
+                f"strategy {whole[0]} asks whether two samples have one class, and mixed ones have several: "
+                "set augmentation.mixup to 0.0 (of images also cutmix), or strategy to another kind"
             )
         return self
 
