@@ -47,7 +47,7 @@ def main() -> None:
             own = settings.of(seed)
             spent.start()
             made = small_data.train(partial(new, own, job), loss_fn, own, job)
-            spent.add()
+            spent.add(job.reused)
             others = several_tasks.answers(made.model, own, job, made.packs)
             figures = made.figures | novel_figures.figures(made.model, own, job)
             figures |= several_tasks.figures(others, own, job, int(made.figures["steps"]))

@@ -69,6 +69,12 @@ def test_novel_classes_with_either_method_are_valid(method: dict[str, Any]) -> N
         (lambda raw: raw["runtime"].update(sharding="full"), "an episode needs the whole model"),
         (lambda raw: raw["finetune"]["strategy"].update(way=1), "finetune.strategy.way"),
         (
+            lambda raw: raw["finetune"].update(
+                augmentation={"delete": 0.1, "swap": 0.0, "mask": 0.0, "mixup": 0.2}
+            ),
+            "strategy episodes asks whether two samples have one class, and mixed ones have several",
+        ),
+        (
             lambda raw: raw["finetune"]["strategy"].update(
                 method={"kind": "reptile", "steps": 1, "learning_rate": 0.1}
             ),

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from baton import params, tracking
 from baton.batches import episodes as drawing
 from baton.errors import TrainingError
-from baton.fitting import novel_figures, strategies, trainings
+from baton.fitting import episodes, novel_figures, strategies, trainings
 from baton.losses import class_losses, episode_losses
 from baton.models import model_folder
 from baton.predict import predict
@@ -63,6 +63,13 @@ def trained(own: params.Finetune, job: trainings.Job, name: str = "teacher") -> 
     return strategies.train(made, class_losses.cross_entropy(0.0, None), own, job, name)
 
 
+def backbone(own: params.Finetune, job: trainings.Job) -> tuple[model_folder.Classifier, trainings.Fitted]:
+    """Train the backbone alone."""
+    model = new(own, job)
+    assert isinstance(own.strategy, params.EpisodesStrategy)
+    return model, episodes.fit("backbone", model, own.strategy, own, job)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("episodes")
@@ -95,15 +102,19 @@ def test_the_backbone_is_trained_and_a_probe_fitted_to_it(job: trainings.Job, me
 
 @pytest.mark.parametrize("method", METHODS)
 def test_episodes_of_novel_classes_choose_the_checkpoint(job: trainings.Job, method: str) -> None:
-    made = trained(settings(method), job)
-    found = {
-        row["step"]: row["val_accuracy"]
-        for row in made.curve
-        if row["model"] == "teacher_episodes" and "val_accuracy" in row
-    }
+    model, chosen = backbone(settings(method), job)
+    found = {row["step"]: row["val_accuracy"] for row in chosen.curve if "val_accuracy" in row}
     assert list(found) == [4, 8, 12]
-    best = made.figures["best_step"]
+    best = chosen.figures["best_step"]
     assert found[best] == max(found.values())
+    made = trained(settings(method), job)
+    assert made.figures["best_step"] == best and made.figures["steps"] == STEPS
+    assert [row["step"] for row in made.curve if "val_accuracy" in row] == [best]
+    assert {row["model"] for row in made.curve} == {"teacher"}
+    state = made.model.state_dict()
+    assert all(
+        torch.equal(value, state[name]) for name, value in model.state_dict().items() if "head" not in name
+    )
     own = novel_figures.figures(made.model, settings(method), job)
     assert own["episodes_validation"] == pytest.approx(found[best])
     assert set(own) == {
@@ -112,10 +123,9 @@ def test_episodes_of_novel_classes_choose_the_checkpoint(job: trainings.Job, met
 
 
 def test_without_them_the_last_weights_count(job: trainings.Job) -> None:
-    made = trained(settings("prototypes", episodes=None), job)
-    rows = [row for row in made.curve if row["model"] == "teacher_episodes" and "val_loss" in row]
-    assert [row["step"] for row in rows] == [STEPS] and made.figures["best_step"] == STEPS
-    assert novel_figures.figures(made.model, settings("prototypes", episodes=None), job) == {}
+    model, made = backbone(settings("prototypes", episodes=None), job)
+    assert [row["step"] for row in made.curve if "val_loss" in row] == [STEPS] == [made.figures["best_step"]]
+    assert novel_figures.figures(model, settings("prototypes", episodes=None), job) == {}
 
 
 def test_test_classes_choose_nothing(

@@ -194,8 +194,7 @@ def read_curves(paths: list[Path], chosen: Mapping[str, int], figures: Iterable[
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         try:
-            # A backbone that was trained without a head has a curve of another name and of other figures.
-            for name in dict.fromkeys(row["model"] for row in rows if row["model"] in chosen):
+            for name in dict.fromkeys(row["model"] for row in rows):
                 own = [row for row in rows if row["model"] == name and int(row["seed"]) == chosen[name]]
                 curves[name] = Curve(_columns(own, training, "loss"), _columns(own, validation, "val_loss"))
         except (KeyError, ValueError, TypeError) as error:

@@ -79,7 +79,8 @@ def _head(
 ) -> Trained:
     """Train the head on features that the frozen backbone computes once."""
     reading = _on_features(model, settings, job)
-    own = dataclasses.replace(job, data=dataclasses.replace(job.data, splits=dict(reading.splits)))
+    named = {name: reading.splits[name] for name in ("train", "val")}
+    own = dataclasses.replace(job, data=dataclasses.replace(job.data, splits=job.data.splits | named))
     made = trainings.fit(name, reading.model, loss_fn, settings, own)
     figures = made.figures | _counted(model) | _suited(reading, job)
     return Trained(model.eval(), made.curve, figures, made.packs, reading)
@@ -96,9 +97,10 @@ def _adapted(
     """Train low-rank adapters and the head, and merge the adapters into the weights."""
     from baton.models import lora
 
+    frozen = lora.frozen(model)
     adapted = lora.adapted(model, strategy).to(job.runtime.device)
     made = trainings.fit(name, adapted, loss_fn, settings, job)
-    model = lora.merged(adapted).eval()
+    model = lora.merged(adapted, frozen).eval()
     figures = made.figures | _counted(model)
     return Trained(model, made.curve, figures, made.packs, trainings.Reading(model, job.data.splits))
 
@@ -109,11 +111,13 @@ def _then_probed(
     """Fit a probe to the features of a backbone that was trained without a head."""
     unkept = resume.StageCheckpoints(job.checkpoints.folder, job.checkpoints.seconds)  # the backbone changed
     probed = fitted(model, settings, dataclasses.replace(job, checkpoints=unkept))
-    steps = int(made.figures["steps"])
-    figures = probed.figures | {"steps": steps, "best_step": made.figures["best_step"]}
+    steps, best = int(made.figures["steps"]), int(made.figures["best_step"])
+    figures = probed.figures | {"steps": steps, "best_step": best}
     figures |= {"trained_parameters": figures["parameters"]}
-    curve = [row | {"step": steps, "epoch": 1.0} for row in probed.curve]
-    return probed._replace(curve=[*made.curve, *curve], figures=figures)
+    # Of pairs or episodes; their figures on validation are others than a probe's.
+    curve = [row | {"model": "teacher"} for row in made.curve if "loss" in row]
+    curve += [row | {"step": best, "epoch": round(best / steps, 4)} for row in probed.curve]
+    return probed._replace(curve=curve, figures=figures)
 
 
 def fitted(model: Classifier, settings: params.Finetune, job: trainings.Job) -> Trained:

@@ -20,6 +20,7 @@ from baton.params import (
     number_checks,
     sequence_checks,
     span_checks,
+    strategy_checks,
     task_checks,
     task_set_checks,
     token_checks,
@@ -82,6 +83,7 @@ class Params(Section):
             *span_checks.problems(self),
             *token_checks.problems(self),
             *episode_checks.problems(self),
+            *strategy_checks.problems(self),
             *task_set_checks.problems(self),
         ]
         if problems:

@@ -138,13 +138,24 @@ class Finetune(Training):
         return self
 
     @model_validator(mode="after")
+    def _paired(self) -> "Finetune":
+        paired = any(own.kind == "pairs" for own in strategies(self.strategy))
+        if paired and (self.batch_size or 0) // self.accumulation < LEAST:
+            raise ValueError(
+                f"strategy pairs compares the samples of a part of a step: set batch_size to at least "
+                f"{LEAST} times accumulation (they are {self.batch_size or 'null'} and {self.accumulation})"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _unmixed(self) -> "Finetune":
         varied = self.augmentation
         mixes = varied is not None and (varied.mixup > 0 or getattr(varied, "cutmix", 0.0) > 0)
-        if mixes and any(own.kind == "pairs" for own in strategies(self.strategy)):
+        whole = [own.kind for own in strategies(self.strategy) if own.kind in ("pairs", "episodes")]
+        if mixes and whole:
             raise ValueError(
-                "strategy pairs asks whether two samples have one class, and mixed ones have several: set "
-                "augmentation.mixup to 0.0 (of images also cutmix), or strategy to another kind"
+                f"strategy {whole[0]} asks whether two samples have one class, and mixed ones have several: "
+                "set augmentation.mixup to 0.0 (of images also cutmix), or strategy to another kind"
             )
         return self
 
