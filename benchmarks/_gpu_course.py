@@ -90,7 +90,7 @@ def overflow(work: Work, factor: float = HUGE) -> dict[str, Any]:
     trained = loop._Loop(
         model, batches, lambda model, batch: plain(model, batch) * huge[0], work.settings, job.runtime
     )
-    model.train()
+    trained.join()
     scales, weights = [], []
     for step in range(9):
         huge[0] = factor if step == 5 else 1.0

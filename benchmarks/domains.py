@@ -26,7 +26,7 @@ import numpy as np
 
 from baton import console, params, storage
 from baton.evaluate import transfer
-from baton.evaluate.seeds import Difference, difference
+from baton.evaluate.seeds import Mean, student
 from baton.tasks import number_metrics
 from benchmarks import _encoder_features, _project, _sides, _vader, few_labels
 
@@ -101,7 +101,7 @@ def edited(
     made["tokenize"] |= {"max_length": 64, "truncation": {"kind": "head"}}
     made["finetune"] |= {
         "seeds": [seed],
-        "probe": None,
+        "strategy": {"kind": "full"},
         "epochs": options.epochs or made["finetune"]["epochs"],
     }
     if options.epochs:
@@ -148,7 +148,7 @@ def report(found: Found, targets: Sequence[str]) -> None:
     print()
     for target in targets:
         print(f"{target}: {verdict({source: own for (of, source), own in found.items() if of == target})}")
-    mean = difference(np.array(by_seed(found, targets)), 1.0, CONFIDENCE)
+    mean = student(np.array(by_seed(found, targets)), CONFIDENCE)
     print(f"\nrank correlation of LogME with accuracy within a target and seed: {interval(mean, 1, 2)}")
 
 
@@ -159,12 +159,12 @@ def by_seed(found: Found, targets: Sequence[str]) -> list[float]:
     return [float(np.mean([agreement([own[seed] for own in some]) for some in of_target])) for seed in seeds]
 
 
-def said(score: Difference, unit: str) -> str:
+def said(score: Mean, unit: str) -> str:
     """Return a share in hundredths, with its interval."""
     return interval(score, 100, 1, unit)
 
 
-def interval(score: Difference, factor: float, digits: int, unit: str = "") -> str:
+def interval(score: Mean, factor: float, digits: int, unit: str = "") -> str:
     """Return a mean with its interval, if it has one."""
     mean = f"{factor * score.mean:+.{digits}f}{unit}"
     if score.interval is None:
@@ -185,7 +185,7 @@ def verdict(own: dict[str, list[Measured]]) -> str:
     chosen = max(means, key=lambda source: means[source].logme)
     best = max(means, key=lambda source: means[source].accuracy)
     lost = 100 * (means[best].accuracy - means[chosen].accuracy)
-    lead = "LogME chooses the best" if chosen == best else f"LogME chooses {chosen}, {best} is best"
+    lead = f"LogME chooses {chosen}, {best} is best" if lost else "LogME chooses the best"
     return f"{lead} ({lost:.1f} points lost); rank correlation {agreement([*means.values()]):+.2f}"
 
 

@@ -3,9 +3,9 @@
 Read data/arrays and data/base; write models/teacher, its logits on all splits (data/predictions/teacher),
 metrics/finetune.json and curves/finetune.csv. Each seed is a training run; the teacher is that of the best
 seed on val, and data/predictions/seeds/teacher holds the test logits of all seeds. With few rows it may be a
-linear probe (`finetune.strategy`). Further `tasks` share its encoder: their logits are in
-data/predictions/teacher/tasks/NAME. DVC runs it as `sh stages/run finetune`; after an interruption it resumes
-where it stopped.
+linear probe (`finetune.strategy`). If classes are held out, its backbone is tested on few-shot episodes of
+them. Further `tasks` share its encoder: their logits are in data/predictions/teacher/tasks/NAME. DVC runs it
+as `sh stages/run finetune`; after an interruption it resumes where it stopped.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ from baton.arrays import tokenizer_training
 from baton.batches import array_splits
 from baton.contracts import predictions, transfer_set
 from baton.contracts.task_spec import Sequence
-from baton.fitting import costs, seed_choice, several_tasks, small_data, trainings
+from baton.fitting import costs, novel_figures, seed_choice, several_tasks, small_data, trainings
 from baton.losses import loss, task_losses
 from baton.models import model_folder
 from baton.runtime import resolve, sharding
@@ -47,10 +47,11 @@ def main() -> None:
             own = settings.of(seed)
             spent.start()
             made = small_data.train(partial(new, own, job), loss_fn, own, job)
-            spent.add()
+            spent.add(job.reused)
             others = several_tasks.answers(made.model, own, job, made.packs)
-            figures = several_tasks.figures(others, own, job, int(made.figures["steps"]))
-            best = trained.add("teacher", seed, made.curve, made.figures | figures)
+            figures = made.figures | novel_figures.figures(made.model, own, job)
+            figures |= several_tasks.figures(others, own, job, int(made.figures["steps"]))
+            best = trained.add("teacher", seed, made.curve, figures)
             trained.answered(
                 "teacher",
                 seed,

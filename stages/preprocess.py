@@ -1,8 +1,9 @@
 """Check the raw rows, cut the splits and write clean tables.
 
 params `preprocess`, `task` and `tasks`; `data/raw/` -> `data/clean/`: `{train,val,test}.parquet`,
-`task.json`, `report.json`, `unlabelled.parquet` if there are rows without labels, and `soft_labels.parquet`
-if the source has soft labels; the same for each of `tasks` in `data/clean/tasks/NAME`.
+`task.json`, `report.json`, tables and tasks of novel classes, `unlabelled.parquet` if there are rows without
+labels, and `soft_labels.parquet` if the source has soft labels; the same for each of `tasks` in
+`data/clean/tasks/NAME`.
 Run by DVC: `sh stages/run preprocess`.
 """
 
@@ -78,6 +79,7 @@ def show(report: dict[str, Any], words: str) -> None:
     lines = [
         (split, rows["raw"].get(split, "cut from train"), rows["clean"][split]) for split in clean.SPLITS
     ]
+    lines += [(split, "of all files", own["rows"]) for split, own in report.get("novel", {}).items()]
     console.table("Rows", ("split", "raw", "clean"), lines)
     if without := report.get("without_label"):
         console.say(f"rows without a label: {', '.join(f'{split} {n}' for split, n in without.items())}")

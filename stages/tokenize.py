@@ -2,9 +2,9 @@
 
 Read data/clean and data/base; write data/arrays: memory-mapped arrays of each split, meta.json (the task, and
 what a model must know about its input) and report.json. If there are rows without labels, a further split,
-`transfer`, has the rows of train and these. If the student has its own base model (data/base/student), write
-the same for it to data/arrays/student; arrays of further tasks (data/clean/tasks/NAME) are in
-data/arrays/tasks/NAME. DVC runs it as `sh stages/run tokenize`.
+`transfer`, has the rows of train and these. Splits of novel classes have a task of their own. If the student
+has its own base model (data/base/student), write the same for it to data/arrays/student; arrays of further
+tasks (data/clean/tasks/NAME) are in data/arrays/tasks/NAME. DVC runs it as `sh stages/run tokenize`.
 """
 
 import dataclasses
@@ -30,10 +30,11 @@ from baton.arrays import (
     tokenizer_training,
     unknown_tokens,
 )
-from baton.contracts import input_spec, row_attributes, task_spec, text_pairs, transfer_set
+from baton.contracts import input_spec, novel_classes, row_attributes, task_spec, text_pairs, transfer_set
 from baton.texts import document_windows
 
 CLEAN, BASE, ARRAYS = Path("data/clean"), Path("data/base"), Path("data/arrays")
+NO_TASKS: Mapping[str, task_spec.TaskSpec] = {}
 Report = dict[str, dict[str, Any]]  # by split
 Summary = tuple[str, dict[str, str], Report]  # title and columns of the table, and its figures
 # Figures of the report -> the columns of the summary table.
@@ -156,11 +157,14 @@ def texts(settings: params.TextTokenize, base: Path, target: Path, clean: Path =
         task = sequence_targets.completed(task, tokenizer, config)
         encoder = sequence_targets.Encoder(task, source)
 
+    novel = novel_classes.read(clean)
+
     def tokenize(
         table: Path, folder: Path, advance: Callable[[int], object], more: Path | None = None
     ) -> dict[str, Any]:
+        own = novel.get(table.stem, task)
         found = text_arrays.tokenize(
-            table, tokenizer, folder, settings.chunk_size, advance, task, chosen.truncation, encoder, more
+            table, tokenizer, folder, settings.chunk_size, advance, own, chosen.truncation, encoder, more
         )
         split = split_rows.SplitRows(table, more).split
         unknown_tokens.check(split, found["unknown"], settings.unknown)
@@ -174,8 +178,8 @@ def texts(settings: params.TextTokenize, base: Path, target: Path, clean: Path =
 
     pair = len(text_pairs.columns(train)) == 2
     reads = input_spec.TextInput(chosen.max_length, chosen.truncation, config.get("pad_token_id") or 0, pair)
-    report = write(task, reads, "documents", tokenize, target, chosen.reason, clean)
-    name_unknown(report, task, settings.unknown)
+    report = write(task, reads, "documents", tokenize, target, chosen.reason, novel, clean)
+    name_unknown(report, task, settings.unknown, novel)
     for split, part in report.items():
         if "targets" in part:
             show_targets(split, part["targets"])
@@ -213,10 +217,16 @@ def length(
     return chosen, reads, document_windows.open_tokenizer(base, chosen.max_length)
 
 
-def name_unknown(report: Report, task: task_spec.TaskSpec, limits: params.Unknown) -> None:
+def name_unknown(
+    report: Report,
+    task: task_spec.TaskSpec,
+    limits: params.Unknown,
+    novel: Mapping[str, task_spec.TaskSpec] = NO_TASKS,
+) -> None:
     """Print the splits and names with many tokens that the tokenizer does not know."""
     for split, part in report.items():
-        if warning := unknown_tokens.named(split, part["unknown"], task.names, limits):
+        names = novel.get(split, task).names
+        if warning := unknown_tokens.named(split, part["unknown"], names, limits):
             console.say(f"[yellow]unknown tokens:[/] {escape(warning)}")
 
 
@@ -242,14 +252,16 @@ def write(
     tokenize: Callable[..., dict[str, Any]],
     target: Path,
     reason: str | None = None,
+    novel: Mapping[str, task_spec.TaskSpec] = NO_TASKS,
     clean: Path = CLEAN,
 ) -> Report:
     """Write the folder `target`: arrays by `tokenize(table, folder, advance)`, and the JSON files.
 
     If there are rows of the main task without labels, `tokenize` also gets their table. `reason` is that of
-    the length, if it was chosen from the data. Return the report.
+    the length, if it was chosen from the data; `novel` are the tasks of further splits. Return the report.
     """
-    read, unlabelled = tables(clean), CLEAN / transfer_set.TABLE
+    unlabelled = CLEAN / transfer_set.TABLE
+    read = [*tables(clean), *(clean / f"{split}.parquet" for split in novel)]
     more = unlabelled if clean == CLEAN and unlabelled.is_file() else None
     total = sum(map(split_rows.count, [*read, *([read[0], more] if more else [])]))
     meta = {"task": task_spec.described(task), "input": input_spec.described(reads)} | (
@@ -259,6 +271,8 @@ def write(
         report = {table.stem: tokenize(table, target, advance) for table in read}
         if more:
             report[transfer_set.TRANSFER] = tokenize(read[0], target, advance, more)
+    for split, own in novel.items():
+        novel_classes.write(target, split, own)
     storage.write_json(target / "meta.json", meta)
     storage.write_json(target / "report.json", report)
     return report

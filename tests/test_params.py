@@ -544,6 +544,8 @@ OPTIONAL = {
     "Training.batch_size": "either this or tokens",
     "Training.tokens": "either this or batch_size",
     "Training.frozen": "needed for images with texts",
+    "TextPreprocess.novel": "of texts with classes alone; null: no class is held out",
+    "Finetune.episodes": "needs novel classes; null: there is no test by episodes",
     "Finetune.mixing": "there is one task",
     "Augmentation.masks": "needed for audio",
     "FeaturesBaseline.encoder": "needed for images with texts",

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,10 +183,10 @@ def small(raw: dict[str, Any]) -> None:
     raw["runtime"]["threads"] = 1
 
 
-def write_docstrings(path: Path) -> None:
+def write_docstrings(path: Path, packages: Sequence[str] = PACKAGES) -> None:
     """Write docstrings of public classes and functions, at most 80 per package, labelled by package."""
     rows = []
-    for package in PACKAGES:
+    for package in packages:
         found: dict[str, str] = {}
         for name in sorted(submodules(package)):
             module = importlib.import_module(name)

@@ -33,10 +33,8 @@ def dvc(folder: Path, *words: str) -> str:
 
 
 def experiments(folder: Path) -> set[str]:
-    return {
-        name.split("/")[-1]
-        for name in git(folder, "for-each-ref", "--format=%(refname)", "refs/exps").split()
-    }
+    references = git(folder, "for-each-ref", "--format=%(refname)", "refs/exps").split()
+    return {name.split("/")[-1] for name in references if name.count("/") == 4}
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -19,11 +19,11 @@ from tests.test_pipeline import Project
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 STRATEGIES = """
 stage: finetune
-labels: preprocess.limit.train
+labels: preprocess.shots
 strategies:
-  full: {finetune: {learning_rate: 1e-3}}
-  cls: {finetune: {head: {kind: linear, pooling: cls, dropout: 0.1}}}
-  long: {finetune: {epochs: 60, dropout: 0.1}, runtime.checkpoint_seconds: 0.001}
+  full: {finetune: {strategy: {kind: full}, learning_rate: 1e-3}}
+  probe: {finetune: {strategy: {kind: probe}, head: {kind: linear, pooling: cls, dropout: 0.1}}}
+  long: {finetune: {strategy: {kind: full}, epochs: 60, dropout: 0.1}, runtime.checkpoint_seconds: 0.001}
 """
 
 
@@ -45,7 +45,7 @@ def compare(project: Project, *arguments: str) -> str:
 
 def test_two_strategies_two_seeds_two_numbers_of_labels(project: Project) -> None:
     before = (project.digests(), project.run("git", "status", "--porcelain").stdout)
-    asked = ("--strategies", "full,cls", "--labels", "60,all", "--seeds", "0,1")
+    asked = ("--strategies", "full,probe", "--labels", "10,all", "--seeds", "0,1")
     output = compare(project, *asked)
     assert (
         project.digests().items() >= before[0].items(),
@@ -54,23 +54,28 @@ def test_two_strategies_two_seeds_two_numbers_of_labels(project: Project) -> Non
         True,
         before[1],
     )
-    assert "[8/8] cls, all labels, seed 1" in output and "TF-IDF" in output
+    assert "[8/8] probe, all labels, seed 1" in output and "TF-IDF" in output
     assert not list(project.folder.glob("mlflow.db")), "nothing was recorded"
     with (project.folder / "reports/compare/trials.csv").open(encoding="utf-8") as file:
         trials = {(row["name"], row["labels"], row["seed"]): row for row in csv.DictReader(file)}
     assert len(trials) == 8 + 8
-    assert {row["labels_used"] for row in trials.values() if row["labels"] == "60"} == {"60"}
+    assert {row["labels_used"] for row in trials.values() if row["labels"] == "10"} == {"10"}
+    assert all(float(row["seconds"]) > 0 for row in trials.values())
+    trained = {
+        row["name"]: int(row["trained_parameters"]) for row in trials.values() if row["trained_parameters"]
+    }
+    assert trained["full"] > trained["probe"]
     shown = json.loads(project.dvc("exp", "show", "--json"))
     assert len(shown[1]["experiments"]) == 8
     assert "8 experiments, 8 are done" in compare(project, *asked)
-    name = next(path.stem for path in project.folder.glob(".baton/compare/results/cls-all-seed1-*.json"))
+    name = next(path.stem for path in project.folder.glob(".baton/compare/results/probe-all-seed1-*.json"))
     project.run(sys.executable, "-m", "dvc", "exp", "apply", name)
     assert project.repro("finetune") == [], "an applied experiment is complete"
     assert "pooling: cls" in (project.folder / "params.yaml").read_text()
 
 
 def test_killed_in_training_it_resumes(project: Project) -> None:
-    asked = ("--strategies", "long", "--labels", "60", "--seeds", "0", "--no-baseline")
+    asked = ("--strategies", "long", "--labels", "10", "--seeds", "0", "--no-baseline")
     own = {
         "BATON_PYTHON": sys.executable,
         "PYTHONPATH": str(project.folder / "src"),
@@ -89,5 +94,5 @@ def test_killed_in_training_it_resumes(project: Project) -> None:
         assert time.monotonic() < deadline, [item.cmdline() for item in left]
         time.sleep(0.05)
     compare(project, *asked)
-    (log,) = project.folder.glob(".baton/compare/logs/long-60-seed0-*.log")
+    (log,) = project.folder.glob(".baton/compare/logs/long-10-seed0-*.log")
     assert "resum" in log.read_text(), "the second attempt goes on from a checkpoint"

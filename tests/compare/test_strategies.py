@@ -27,7 +27,6 @@ def test_what_ships() -> None:
     assert [own.name for own in found.named(["probe", "full"]).all] == ["probe", "full"]
 
 
-@pytest.mark.skipif("strategy" not in params.Finetune.model_fields, reason="not merged yet")
 def test_what_ships_is_valid() -> None:
     raw = params.read_raw(ROOT / "params.yaml")
     for own in strategies.read(ROOT / "strategies.yaml").all:

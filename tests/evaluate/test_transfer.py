@@ -6,7 +6,7 @@ from scipy import stats
 
 from baton.errors import DataError
 from baton.evaluate import transfer
-from baton.evaluate.seeds import Difference
+from baton.evaluate.seeds import Mean
 
 WITH, WITHOUT = [0.90, 0.88, 0.93], [0.80, 0.84, 0.79]
 
@@ -41,9 +41,9 @@ def test_a_source_that_hurts_has_a_negative_score() -> None:
 
 def test_one_seed_has_no_interval_and_equal_differences_none_either() -> None:
     one = transfer.score([0.9], [0.8], 0.95)
-    assert one.gain == Difference(pytest.approx(0.1)) and one.removed == Difference(pytest.approx(0.5))
+    assert one.gain == Mean(pytest.approx(0.1)) and one.removed == Mean(pytest.approx(0.5))
     same = transfer.score([0.91, 0.93], [0.90, 0.92], 0.95)
-    assert same.gain == Difference(pytest.approx(0.01))
+    assert same.gain == Mean(pytest.approx(0.01))
     assert same.removed is not None and same.removed.interval is not None  # a tenth, then an eighth
 
 

@@ -98,6 +98,9 @@ def test_the_backbone_reads_each_document_once(job: trainings.Job, monkeypatch: 
 
     monkeypatch.setattr(text_batches.TextSplit, "batch", counted)
     made = trained(job, {"kind": "head"}, "first")
+    assert sum(read) == len(job.data.splits["train"]) + len(job.data.splits["val"])
+    answers = predict(made.reading.model, made.reading.splits["test"], job.runtime, 8)
+    assert len(answers) == len(job.data.splits["test"])
     assert sum(read) == sum(map(len, job.data.splits.values()))
     read.clear()
     again = trained(job, {"kind": "head"}, "second", seeds=(1,))
@@ -108,7 +111,7 @@ def test_the_backbone_reads_each_document_once(job: trainings.Job, monkeypatch: 
         job, checkpoints=resume.StageCheckpoints(Path("checkpoints"), 1000.0, marks={"data/arrays": "2"})
     )
     trained(others, {"kind": "head"}, "fourth")
-    assert sum(read) == sum(map(len, job.data.splits.values()))
+    assert sum(read) == len(job.data.splits["train"]) + len(job.data.splits["val"])
 
 
 def test_only_the_last_folders_of_features_are_kept(
@@ -169,3 +172,15 @@ def test_pairs_train_the_backbone_and_then_fit_a_probe(job: trainings.Job) -> No
     assert np.abs(on_features - logits(job, made)).max() < 1e-3
     again = trained(job, pairs, "again", batch_size=12).model.state_dict()
     assert all(torch.equal(state[name], again[name]) for name in state)
+
+
+def test_features_of_other_weights_are_others(job: trainings.Job) -> None:
+    """A base model without weights of its own is drawn from the seed."""
+    own, val = settings({"kind": "probe"}), job.data.splits["val"]
+    one, other = new(job, own), new(job, own)
+    with torch.no_grad():
+        other.backbone.embeddings.word_embeddings.weight.normal_()
+    both = [np.array(features.computed(each, "val", val, own, job)) for each in (one, other)]
+    assert np.abs(both[0] - both[1]).max() > 1e-3
+    again = features.computed(one, "val", val, own, job)
+    assert np.array_equal(again, both[0]) and len(job.reused) == 1

@@ -30,7 +30,7 @@ def _own_store_only() -> Iterator[None]:
 
 @pytest.fixture
 def chain(project: Path, monkeypatch: pytest.MonkeyPatch) -> Chain:
-    monkeypatch.setattr(dvc_graph, "_cache", lambda: CACHE)
+    monkeypatch.setattr(dvc_graph, "cache", lambda: CACHE)
     monkeypatch.setattr(dvc_graph, "moved", lambda stage: iter(()))
     return opened()
 

@@ -112,8 +112,7 @@ def steps(
         else class_losses.cross_entropy(0.0, None)
     )
     work = loop._Loop(model, batches, loss_fn, settings, where)
-    model.train()
-    work.gradients.warm_up()
+    work.join()
     parts = loader.parts(batches, 0, work.steps, where)
     for number in range(1, count + 1):
         prepared = next(parts)

@@ -63,7 +63,7 @@ def losses_of(
         model.to(machine.device)
     batches = TrainingBatches(array_splits.open_splits(root / "arrays", None)["train"], 8, 1, 0, tuple)
     work = loop._Loop(model, batches, class_losses.cross_entropy(0.0, None), settings, machine)
-    model.train()
+    work.join()
     parts, found = loader.parts(batches, 0, work.steps, machine), []
     for number in range(1, count + 1):
         prepared = next(parts)

@@ -1,6 +1,7 @@
 """Exactly the weights that a strategy names are trained, from its step on; nothing is kept for the others."""
 
 import copy
+import dataclasses
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ from torch import nn
 from baton import params
 from baton.batches import array_splits
 from baton.batches.sampler import TrainingBatches
-from baton.errors import ModelError
+from baton.errors import ModelError, TrainingError
 from baton.losses.class_losses import cross_entropy
 from baton.models import lora, text_model
 from baton.runtime.resolve import seed_everything
-from baton.train import loop, optimizer, strategy
+from baton.train import loop, optimizer, state, strategy
 from baton.train.checkpoint import Checkpoints
 from tests import tiny
 
@@ -203,6 +204,7 @@ def test_a_frozen_layer_is_in_eval_mode(data: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "problem"),
     [
+        ([("*", 0.0), ("head", 1.0)], "no layer group is trained from the first step"),
         ([("head", 1.0), ("layer.9", 1.0), ("*", 0.0)], "no layer group matches the row layer.9"),
         ([("head", 1.0), ("layer.1", 1.0)], "the layer group layer.0 matches no row"),
     ],
@@ -246,3 +248,38 @@ def test_a_checkpoint_has_no_frozen_weights(data: Path, tmp_path: Path) -> None:
         return sum(path.stat().st_size for path in (tmp_path / name).rglob("*.safetensors"))
 
     assert bytes_of("head") < 0.1 * bytes_of("full")
+
+
+def test_top_has_no_more_layers_than_the_model(data: Path) -> None:
+    own = settings("full", strategy={"kind": "top", "layers": 9})
+    with pytest.raises(ModelError, match="more layers than the model"):
+        strategy.groups(model(data, own), own)
+
+
+def test_the_pass_that_looks_for_unused_weights_keeps_frozen_layers_in_eval_mode(data: Path) -> None:
+    """Several processes make it, before they train; here one does."""
+    own = settings("top", dropout=0.1)
+    made = model(data, own)
+    batches = TrainingBatches(array_splits.open_splits(data / "arrays")["train"], 8, 1, 0)
+    work = loop._Loop(made, batches, cross_entropy(0.0, None), own, tiny.machine())
+    work.join()
+    work.gradients.runtime = dataclasses.replace(work.runtime, processes=2)
+    assert not work.gradients._unused()
+    assert [layer.training for layer in made.shards()] == [False, True]
+
+
+def test_weights_that_do_not_fit_are_noticed_although_others_are_frozen(data: Path) -> None:
+    made = model(data, settings("head"))
+    frozen = strategy.untrained(made, strategy.groups(made, settings("head")))
+    weights = state.changing(made, frozen)
+    state.load(made, weights, frozen)
+    for wrong in ({}, weights | {"head.other": torch.zeros(1)}):
+        with pytest.raises(TrainingError, match="do not fit"):
+            state.load(made, wrong, frozen)
+
+
+def test_an_average_of_weights_leaves_out_those_that_are_frozen(data: Path, tmp_path: Path) -> None:
+    own = settings("head", ema={"decay": 0.9})
+    trained(model(data, own), data, own, Checkpoints(tmp_path / "run", 1000.0, {}), 3)
+    found = next((tmp_path / "run").rglob("average.safetensors"))
+    assert found.stat().st_size < 2000

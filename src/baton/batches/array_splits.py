@@ -21,7 +21,7 @@ from baton.batches.augmentation.text_variation import TextVariation
 from baton.batches.sampler import Split
 from baton.batches.sequence_batches import SequenceSplit
 from baton.batches.text_batches import TextSplit
-from baton.contracts import input_spec, task_spec, transfer_set
+from baton.contracts import input_spec, novel_classes, task_spec, transfer_set
 from baton.contracts.input_spec import AudioInput, ImageInput, ImageTextInput, InputSpec, TextInput
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
@@ -116,6 +116,18 @@ def labelled(folder: Path, split: str) -> NDArray[np.bool_]:
             hint="run `dvc repro --force tokenize`",
         )
     return found
+
+
+def open_novel(folder: Path) -> dict[str, Split]:
+    """Memory-map the splits of novel classes, if there are any; the targets of each are its own classes.
+
+    Raises:
+        DataError: If a file is missing or does not match the others.
+    """
+    open_split = _kind(read_meta(folder).input).open_split
+    return {
+        split: open_split(folder, split, task, None) for split, task in novel_classes.read(folder).items()
+    }
 
 
 def read_ids(folder: Path, split: str) -> list[str]:

@@ -102,6 +102,9 @@ def tfidf(
     }
     answers["train"] = np.full((len(labels["train"]), classes), np.log(FLOOR))
     for fitted, scored in folds:
+        if len(known := np.unique(labels["train"][fitted])) == 1:  # a fold of few rows
+            answers["train"][scored] = of_labels(np.repeat(known, len(scored)), classes)
+            continue
         part = logistic(TOLERANCE, chosen).fit(features[fitted], labels["train"][fitted])
         answers["train"][scored] = _log(part, features[scored], classes)
     return Source("tfidf", own.weight, answers)

@@ -24,6 +24,8 @@ def figures(
 
     Nothing if the student learnt from the teacher alone, on the rows of train.
     """
+    if not (folder / LIST).is_file():  # `distill` of an earlier version
+        return {}
     found: dict[str, Any] = storage.read_json(folder / LIST)
     paths = {name: folder / f"{name}.test.parquet" for name in [*found["sources"], MEAN]}
     outputs = {

@@ -28,9 +28,10 @@ class Costs:
         memory.reset_peak()
         self._since = time.monotonic()
 
-    def add(self) -> None:
-        """Add the training run since `start`."""
-        self.seconds += time.monotonic() - self._since
+    def add(self, reused: list[float]) -> None:
+        """Add the training run since `start`, and the seconds of features that it used again."""
+        self.seconds += time.monotonic() - self._since + sum(reused)
+        reused.clear()
         self.peak = max(self.peak, memory.peak_memory())
 
     def write(self, figures: Figures) -> None:

@@ -7,6 +7,8 @@ there is named by everything that they depend on, except for the settings of tra
 import hashlib
 import json
 import shutil
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +43,31 @@ def why_not(settings: params.Finetune, job: trainings.Job) -> str | None:
     return None
 
 
-def splits(model: Classifier, settings: params.Finetune, job: trainings.Job) -> dict[str, Split]:
-    """Return all splits but the transfer set by their features."""
-    return {
-        name: FeatureSplit(split, computed(model, name, split, settings, job))
-        for name, split in job.data.splits.items()
-        if name != transfer_set.TRANSFER
-    }
+def splits(model: Classifier, settings: params.Finetune, job: trainings.Job) -> Mapping[str, Split]:
+    """Return all splits but the transfer set by their features, computed when they are first asked for."""
+    return Features(model, settings, job)
+
+
+class Features(Mapping[str, Split]):
+    """See `splits`."""
+
+    def __init__(self, model: Classifier, settings: params.Finetune, job: trainings.Job) -> None:
+        """Compute nothing yet."""
+        self.model, self.settings, self.job = model, settings, job
+        self.known: dict[str, Split] = {}
+
+    def __getitem__(self, name: str) -> Split:
+        if name not in self.known:
+            split = self.job.data.splits[name]
+            found = computed(self.model, name, split, self.settings, self.job)
+            self.known[name] = FeatureSplit(split, found)
+        return self.known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self.job.data.splits if name != transfer_set.TRANSFER)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
 
 
 def computed(
@@ -62,17 +82,21 @@ def computed(
         whole = computed(model, job.whole, split.whole, settings, job)
         units = split.whole.units
         return whole[split.chosen if units is None else taken(units.offsets, split.chosen)[0]]
-    folder = _folder(settings, job)
+    folder = _folder(model, settings, job)
     if folder is None:
         return of(model, split, settings, job, f"features of {name}")
-    path = folder / f"{name}.npy"
+    path, cost = folder / f"{name}.npy", folder / f"{name}.json"
     if not distributed.once(path.is_file):
+        start = time.monotonic()
         found = of(model, split, settings, job, f"features of {name}")
         if job.runtime.is_main:
+            storage.write_json(cost, {"seconds": time.monotonic() - start})
             with storage.atomic_file(path) as temporary, temporary.open("wb") as file:
                 np.save(file, found, allow_pickle=False)
             _forget(folder)
         distributed.barrier()
+    else:  # what is compared with other ways to train costs what it would cost alone
+        job.reused.append(distributed.once(lambda: float(storage.read_json(cost)["seconds"])))
     return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
 
@@ -90,8 +114,8 @@ def of(
     return found.values if isinstance(found, Ragged) else found
 
 
-def _folder(settings: params.Finetune, job: trainings.Job) -> Path | None:
-    """Return the folder of these arrays', this base model's, code's and machine's features.
+def _folder(model: Classifier, settings: params.Finetune, job: trainings.Job) -> Path | None:
+    """Return the folder of these arrays', these weights', this code's and machine's features.
 
     None: the job is not a stage's, and nobody knows what they depend on.
     """
@@ -100,8 +124,18 @@ def _folder(settings: params.Finetune, job: trainings.Job) -> Path | None:
     marks = {
         key: value for key, value in job.checkpoints.marks.items() if not key.startswith("params finetune.")
     }
-    content = json.dumps(marks | {"pooling": settings.head.pooling}, sort_keys=True)
+    own = {"pooling": settings.head.pooling, "batch": str(job.at_once(settings)), "weights": _digest(model)}
+    content = json.dumps(marks | own, sort_keys=True)
     return storage.state("features") / hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _digest(model: Classifier) -> str:
+    """Return a digest of the backbone's weights and statistics: some are drawn from the seed."""
+    found = hashlib.sha256()
+    for name, tensor in model.backbone.state_dict().items():
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def _forget(newest: Path) -> None:

@@ -4,6 +4,9 @@ Input: a classifier, the job. Output: the same classifier with a trained backbon
 its head is unchanged.
 """
 
+from functools import partial
+
+import numpy as np
 import torch
 
 from baton import params
@@ -14,6 +17,8 @@ from baton.fitting.seed_choice import Figures
 from baton.losses import pair_losses
 from baton.models.model_folder import Classifier
 from baton.predict import predict
+
+MOST = 2000  # rows of val whose pairs are compared: two million
 
 
 def fit(
@@ -36,7 +41,7 @@ def fit(
             "metric": "loss",
         }
     )
-    train, val, runtime = job.data.splits["train"], job.data.splits["val"], job.runtime
+    train, runtime = job.data.splits["train"], job.runtime
 
     def course(packs: bool) -> trainings.Course:
         read = train.packed() if packs else train
@@ -46,13 +51,8 @@ def fit(
             found = array_splits.read_ids(job.arrays, "train")
             return train.names(found) if isinstance(train, subset.Part) else found
 
-        def validate() -> Figures:
-            seen = val.packed() if packs else val
-            found = predict(model, seen, runtime, job.at_once(settings))
-            features, labels = torch.as_tensor(found), torch.as_tensor(val.targets.all)
-            return {"loss": float(pair_losses.of_features(features, labels))}
-
         batches = ClassBatches(read, *sizes, ids, runtime.rank, runtime.processes)
+        validate = partial(similarity, model, settings, job, packs)
         return trainings.Course(batches, validate, strategy.steps * (own.batch_size or 0))
 
     head, model.head = model.head, torch.nn.Identity()  # type: ignore[assignment]
@@ -60,3 +60,15 @@ def fit(
         return trainings.fit(name, model, pair_losses.cosine, own, job, course=course)
     finally:
         model.head = head
+
+
+def similarity(
+    model: Classifier, settings: params.Finetune, job: trainings.Job, packs: bool = False
+) -> Figures:
+    """Return the loss of all pairs of at most `MOST` rows of val, for a model whose head is the identity."""
+    val = job.data.splits["val"]
+    if len(val) > MOST:
+        val = subset.Part(val, np.linspace(0, len(val) - 1, MOST).astype(np.int64))
+    found = predict(model, val.packed() if packs else val, job.runtime, job.at_once(settings))
+    features, labels = torch.as_tensor(found), torch.as_tensor(val.targets.all)
+    return {"loss": float(pair_losses.of_features(features, labels))}

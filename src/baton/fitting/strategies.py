@@ -18,7 +18,7 @@ from baton.batches.feature_batches import FeatureSplit
 from baton.batches.sampler import Split
 from baton.contracts import row_attributes
 from baton.contracts.task_spec import Labels
-from baton.fitting import features, pairs, trainings
+from baton.fitting import episodes, features, pairs, trainings
 from baton.fitting.seed_choice import ARRAYS, Figures
 from baton.losses.loss import Loss
 from baton.models.classifier import HeadAlone
@@ -59,8 +59,14 @@ def train(
             console.say(f"features are not kept on disk: {why}")
         case params.LoraStrategy():
             return _adapted(make(), settings.strategy, loss_fn, settings, job, name)
-        case params.PairsStrategy():
-            return _contrasted(make(), settings.strategy, settings, job, name)
+        case params.PairsStrategy() as strategy:
+            model = make()
+            made = pairs.fit(f"{name}_pairs", model, strategy, settings, job)
+            return _then_probed(model, made, settings, job)
+        case params.EpisodesStrategy() as strategy:
+            model = make()
+            made = episodes.fit(f"{name}_episodes", model, strategy, settings, job)
+            return _then_probed(model, made, settings, job)
         case _:
             pass
     model = make()
@@ -73,7 +79,8 @@ def _head(
 ) -> Trained:
     """Train the head on features that the frozen backbone computes once."""
     reading = _on_features(model, settings, job)
-    own = dataclasses.replace(job, data=dataclasses.replace(job.data, splits=dict(reading.splits)))
+    named = {name: reading.splits[name] for name in ("train", "val")}
+    own = dataclasses.replace(job, data=dataclasses.replace(job.data, splits=job.data.splits | named))
     made = trainings.fit(name, reading.model, loss_fn, settings, own)
     figures = made.figures | _counted(model) | _suited(reading, job)
     return Trained(model.eval(), made.curve, figures, made.packs, reading)
@@ -90,29 +97,26 @@ def _adapted(
     """Train low-rank adapters and the head, and merge the adapters into the weights."""
     from baton.models import lora
 
+    frozen = lora.frozen(model)
     adapted = lora.adapted(model, strategy).to(job.runtime.device)
     made = trainings.fit(name, adapted, loss_fn, settings, job)
-    model = lora.merged(adapted).eval()
+    model = lora.merged(adapted, frozen).eval()
     figures = made.figures | _counted(model)
     return Trained(model, made.curve, figures, made.packs, trainings.Reading(model, job.data.splits))
 
 
-def _contrasted(
-    model: Classifier,
-    strategy: params.PairsStrategy,
-    settings: params.Finetune,
-    job: trainings.Job,
-    name: str,
+def _then_probed(
+    model: Classifier, made: trainings.Fitted, settings: params.Finetune, job: trainings.Job
 ) -> Trained:
-    """Train the backbone on pairs, then fit a probe to its features."""
-    made = pairs.fit(f"{name}_pairs", model, strategy, settings, job)
+    """Fit a probe to the features of a backbone that was trained without a head."""
     unkept = resume.StageCheckpoints(job.checkpoints.folder, job.checkpoints.seconds)  # the backbone changed
     probed = fitted(model, settings, dataclasses.replace(job, checkpoints=unkept))
-    steps = int(made.figures["steps"])
-    figures = probed.figures | {"steps": steps, "best_step": steps}
+    steps, best = int(made.figures["steps"]), int(made.figures["best_step"])
+    figures = probed.figures | {"steps": steps, "best_step": best}
     figures |= {"trained_parameters": figures["parameters"]}
-    curve = [row | {"model": "teacher"} for row in made.curve if "loss" in row]  # of pairs; val's is another
-    curve += [row | {"step": steps, "epoch": 1.0} for row in probed.curve]
+    # Of pairs or episodes; their figures on validation are others than a probe's.
+    curve = [row | {"model": "teacher"} for row in made.curve if "loss" in row]
+    curve += [row | {"step": best, "epoch": round(best / steps, 4)} for row in probed.curve]
     return probed._replace(curve=curve, figures=figures)
 
 

@@ -68,22 +68,21 @@ def lesson(settings: params.Distill, job: trainings.Job, best: NDArray[np.float3
     split = job.data.splits[whole]
     labelled = array_splits.labelled(ARRAYS, whole)
     sources = _sources(settings, job, best, rest, whole)
+    val = job.data.splits["val"].targets.all
+    calibrated = [source.calibrated(val) for source in sources]
+    known = soft = knowledge.mean(calibrated, whole)
     if settings.knowledge is None:
-        soft = sources[0].answers[whole]  # as trained, not calibrated
-    else:
-        val = job.data.splits["val"].targets.all
-        sources = [source.calibrated(val) for source in sources]
-        soft = knowledge.mean(sources, whole)
+        soft = sources[0].answers[whole]  # as trained
     unknown = np.isnan(soft).any(axis=1)
     own = labelled & unknown
     soft[own] = knowledge.of_labels(split.targets.all[own], job.data.task.width)
-    left = ~labelled & (unknown | _doubtful(soft, settings.confidence))
+    left = ~labelled & (unknown | _doubtful(known, settings.confidence))
     soft[left] = 0.0
     _say(labelled, left, settings.confidence)
     rows = rows_alone(job, np.flatnonzero(~left) if left.any() else None)
     if job.runtime.is_main:
         counts = {"rows": len(rows.job.data.splits["train"]), "labelled": int(labelled.sum())}
-        _write(settings, sources, counts)
+        _write(settings, calibrated, counts)
     return Lesson(*rows, torch.from_numpy(soft.astype(np.float32)).to(job.runtime.device))
 
 

@@ -69,6 +69,7 @@ class Job:
     arrays: Path = ARRAYS  # the folder of `data`
     others: Mapping[str, OtherTask] = field(default_factory=dict)  # by name
     whole: str = "train"  # the split in `arrays` of which the training rows are all or a part
+    reused: list[float] = field(default_factory=list)  # seconds that features took which are used again
 
     def batches(
         self, settings: params.Training, smallest: int, packs: bool = False

@@ -4,6 +4,7 @@ LoRA: Hu et al. 2022, arXiv:2106.09685. Input: a classifier. Output: the same ob
 own weights are frozen, but for the head, and after merging it is a plain classifier again.
 """
 
+from collections.abc import Collection
 from typing import TypeVar
 
 from torch import nn
@@ -24,11 +25,7 @@ def adapted(model: Model, strategy: params.LoraStrategy) -> Model:
     """
     from peft import LoraConfig, inject_adapter_in_model  # it takes a second to import
 
-    names = [
-        name
-        for name, module in model.named_modules()
-        if name.startswith("backbone.") and isinstance(module, nn.Linear)
-    ]
+    names = _adaptable(model)
     if not names:
         raise ModelError(
             "finetune.strategy: lora has nothing to adapt",
@@ -50,8 +47,11 @@ def adapted(model: Model, strategy: params.LoraStrategy) -> Model:
     return model
 
 
-def merged(model: Model) -> Model:
-    """Add the adapters' products to the weights that they adapt, and remove the adapters."""
+def merged(model: Model, frozen: Collection[str] = ()) -> Model:
+    """Add the adapters' products to the weights that they adapt, and remove the adapters.
+
+    Afterwards all parameters but the `frozen` ones may be trained, as before.
+    """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     found = [(name, module) for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
@@ -59,4 +59,31 @@ def merged(model: Model) -> Model:
         layer.merge()
         place, _, own = name.rpartition(".")
         setattr(model.get_submodule(place), own, layer.get_base_layer())
-    return model.requires_grad_(True)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    return model
+
+
+def _adaptable(model: nn.Module) -> list[str]:
+    """Return the names of the backbone's linear layers whose weights are trained and belong to them alone.
+
+    An output layer that shares its weight with the embeddings is left out: what is added to it would also
+    change them.
+    """
+    owners: dict[int, int] = {}
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            owners[id(parameter)] = owners.get(id(parameter), 0) + 1
+    return [
+        name
+        for name, module in model.named_modules()
+        if name.startswith("backbone.")
+        and isinstance(module, nn.Linear)
+        and module.weight.requires_grad
+        and owners[id(module.weight)] == 1
+    ]
+
+
+def frozen(model: nn.Module) -> frozenset[str]:
+    """Return the names of the parameters that params freeze, before adapters are added."""
+    return frozenset(name for name, parameter in model.named_parameters() if not parameter.requires_grad)

@@ -42,6 +42,13 @@ from baton.params.encoded_sources import (
     TextBeside,
     TorchvisionSource,
 )
+from baton.params.episodes import (
+    Episodes,
+    EpisodesStrategy,
+    NovelClasses,
+    PrototypicalEpisodes,
+    ReptileEpisodes,
+)
 from baton.params.evaluate import (
     BandsBaseline,
     Baseline,
@@ -213,6 +220,8 @@ __all__ = [
     "Encoder",
     "EncoderDecoderBase",
     "EncoderDecoderStudent",
+    "Episodes",
+    "EpisodesStrategy",
     "Evaluate",
     "FeaturesBaseline",
     "FileKnowledge",
@@ -265,6 +274,7 @@ __all__ = [
     "NearestBaseline",
     "NoTracking",
     "NonInferiority",
+    "NovelClasses",
     "NpmPackage",
     "NumbersTask",
     "OfImages",
@@ -286,8 +296,10 @@ __all__ = [
     "Promotion",
     "ProportionalMixing",
     "PrototypesStrategy",
+    "PrototypicalEpisodes",
     "RandAugment",
     "RegisteredBase",
+    "ReptileEpisodes",
     "ResizedCrop",
     "Retrain",
     "Robustness",

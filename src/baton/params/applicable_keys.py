@@ -38,6 +38,7 @@ KEYS = (
     Key("preprocess.label_names", Row(tasks=f"{NAMES} tokens"), ({},)),
     Key("preprocess.text_pair_column", Row(tasks=f"{ROWS} spans"), (None,)),
     Key("preprocess.shots", Row(tasks="classes"), (None,)),  # so many rows of each class
+    Key("preprocess.novel", Row(tasks="classes"), (None,)),
     Key("preprocess.checks.small_class", Row(tasks="classes"), ("fail", "keep", "drop")),
     Key("preprocess.checks.small_class", Row(tasks=f"{NAMES} tokens"), ("keep",)),
     *_of_trainings("tokens", Row("text"), None),
@@ -55,6 +56,7 @@ KEYS = (
     # A text next to an image is not mixed, so neither is the image.
     *_of_trainings("augmentation.mixup", Row(f"{TEXTS} {PICTURES}"), 0.0),
     *_of_trainings("augmentation.cutmix", Row(f"{TEXTS} {PICTURES}"), 0.0),
+    Key("finetune.episodes", Row("text", "classes"), (None,)),
     Key("finetune.head.pooling", Row(tasks=f"{ROWS} sequence"), ("mean", "cls")),  # words are not pooled
     Key("distill.temperature", Row(tasks=ALL_BUT_NUMBERS), (1.0,)),  # numbers have no probabilities
     Key("distill.knowledge", Row("text", "classes"), (None,)),

@@ -63,6 +63,7 @@ STRATEGIES = {
     "probe": Row(tasks=NAMES),
     "prototypes": Row(tasks="classes"),
     "pairs": Row("text", "classes"),
+    "episodes": Row("text", "classes"),
 }
 # Section -> kind -> the kinds with which it goes. Order matters: what is refused limits nothing after it.
 TABLE: Mapping[str, Mapping[str, Row]] = {

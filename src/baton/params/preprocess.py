@@ -4,6 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from baton.params.episodes import NovelClasses
 from baton.params.fields import Count, Section, Seed, Share
 from baton.params.formats import Format
 from baton.params.row_checks import AudioChecks, Checks, ImageChecks, ImageTextChecks
@@ -80,6 +81,7 @@ class TextPreprocess(Cutting):
     group_column: str | None
     time_column: str | None  # splits are cut by time: train is earlier than val, val than test
     weight_column: str | None  # weight of a row in training
+    novel: NovelClasses | None = None  # classes whose rows are only for episodes
     checks: Checks
 
     @model_validator(mode="after")

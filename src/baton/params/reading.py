@@ -15,10 +15,12 @@ from baton.errors import ParamsError
 from baton.params import (
     applicable_keys,
     combinations,
+    episode_checks,
     input_checks,
     number_checks,
     sequence_checks,
     span_checks,
+    strategy_checks,
     task_checks,
     task_set_checks,
     token_checks,
@@ -80,6 +82,8 @@ class Params(Section):
             *sequence_checks.problems(self),
             *span_checks.problems(self),
             *token_checks.problems(self),
+            *episode_checks.problems(self),
+            *strategy_checks.problems(self),
             *task_set_checks.problems(self),
         ]
         if problems:

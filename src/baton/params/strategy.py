@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from baton.params.episodes import EpisodesStrategy
 from baton.params.fields import Count, Section
 
 Rate = Annotated[float, Field(gt=0)]
@@ -117,6 +118,7 @@ _Fixed = (
     | ProbeStrategy
     | PrototypesStrategy
     | PairsStrategy
+    | EpisodesStrategy
 )
 FixedStrategy = Annotated[_Fixed, Field(discriminator="kind")]
 
@@ -142,7 +144,7 @@ class AutoStrategy(Section):
 
 Strategy = Annotated[_Fixed | AutoStrategy, Field(discriminator="kind")]
 
-FITTED = ("probe", "prototypes", "pairs")  # they compute a linear head instead of training it
+FITTED = ("probe", "prototypes", "pairs", "episodes")  # they compute a linear head instead of training it
 
 
 def strategies(asked: Strategy) -> tuple[FixedStrategy, ...]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from baton.params.augmentation import AnyAugmentation
+from baton.params.episodes import Episodes
 from baton.params.fields import Count, Section, Seed
 from baton.params.heads import Head
 from baton.params.knowledge import Knowledge
@@ -115,6 +116,8 @@ class Training(Section):
 class Finetune(Training):
     """The teacher. `strategy` says which weights are trained, or how a head on frozen features is made.
 
+    `episodes` says how few-shot learning is tested on the classes of `preprocess.novel`; null: it is not.
+
     `mixing`, only with several `tasks`, says how often each of them has a step.
     """
 
@@ -122,6 +125,7 @@ class Finetune(Training):
     strategy: Strategy
     head: Head
     keep: Literal["best", "all"]  # seeds whose answers on train are kept, for `distill.knowledge`
+    episodes: Episodes | None = None
 
     @model_validator(mode="after")
     def _fitted(self) -> "Finetune":
@@ -134,13 +138,24 @@ class Finetune(Training):
         return self
 
     @model_validator(mode="after")
+    def _paired(self) -> "Finetune":
+        paired = any(own.kind == "pairs" for own in strategies(self.strategy))
+        if paired and (self.batch_size or 0) // self.accumulation < LEAST:
+            raise ValueError(
+                f"strategy pairs compares the samples of a part of a step: set batch_size to at least "
+                f"{LEAST} times accumulation (they are {self.batch_size or 'null'} and {self.accumulation})"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _unmixed(self) -> "Finetune":
         varied = self.augmentation
         mixes = varied is not None and (varied.mixup > 0 or getattr(varied, "cutmix", 0.0) > 0)
-        if mixes and any(own.kind == "pairs" for own in strategies(self.strategy)):
+        whole = [own.kind for own in strategies(self.strategy) if own.kind in ("pairs", "episodes")]
+        if mixes and whole:
             raise ValueError(
-                "strategy pairs asks whether two samples have one class, and mixed ones have several: set "
-                "augmentation.mixup to 0.0 (of images also cutmix), or strategy to another kind"
+                f"strategy {whole[0]} asks whether two samples have one class, and mixed ones have several: "
+                "set augmentation.mixup to 0.0 (of images also cutmix), or strategy to another kind"
             )
         return self
 

@@ -3,10 +3,11 @@
 Outputs: `{train,val,test}.parquet` (id string, text string, text_pair string if rows are
 pairs, the target as indexes into the names in
 `task.json`, see `target_cells`, weight float32 if params name its column, and the kept columns as strings;
-for images and sound see `image_tables`), `unlabelled.parquet` if there are rows without labels (see
-`unlabelled_table`), `soft_labels.parquet` if the source has soft labels (see `soft_label_table`),
-`units.parquet` (see `row_attributes`), `task.json` (see `contracts.task_spec`; names are sorted, numbers by
-value), `report.json`. Equal inputs and params give equal bytes.
+for images and sound see `image_tables`), the same of novel classes (see `contracts.novel_classes`),
+`unlabelled.parquet` if there are rows without labels (see `unlabelled_table`), `soft_labels.parquet` if the
+source has soft labels (see `soft_label_table`), `units.parquet` (see `row_attributes`), `task.json` (see
+`contracts.task_spec`; names are sorted, numbers by value), `report.json`. Equal inputs and params give equal
+bytes.
 """
 
 from collections import Counter
@@ -29,6 +30,7 @@ from baton.tables import (
     label_drift,
     labels,
     near_rows,
+    novel_rows,
     pair_notes,
     readers,
     run_checks,
@@ -100,6 +102,7 @@ def clean(
     without = {split: sum(not cells.names(row.label) for row in parts[split]) for split in SPLITS}
     if names and any(without.values()):
         report["without_label"] = without
+    report |= novel_rows.report(checked.novel, parts, checked.alike)
     if summary := cells.summary(parts):
         report["numbers"] = summary
     spec = cells.spec(names, [row.label for row in parts["train"]])
@@ -109,6 +112,7 @@ def clean(
         report["decoded"] = decoded
     with storage.atomic_folder(target) as folder:
         report |= _write(folder, raw_tables, assigned, spec, settings, cells, paths)
+        novel_rows.write(folder, checked.novel, settings, cells)
         clean_tables.write_units(
             folder / row_attributes.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike)
         )

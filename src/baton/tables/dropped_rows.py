@@ -28,7 +28,12 @@ from baton.tables.label_checks import Names
 from baton.tables.rows import RawTable
 from baton.tables.target_cells import TargetCells
 
-STAY_ELSEWHERE = {"duplicate", "leakage", "near_duplicate"}  # another row with the same text stays
+STAY_ELSEWHERE = {
+    "duplicate",
+    "leakage",
+    "near_duplicate",
+    "novel_leakage",
+}  # another row with the same text stays
 WHOLE_CLASSES = {"small_class", "unseen_label"}  # take all of a class or nothing, so a share means nothing
 SHOWN_KINDS, SHOWN_ROWS, SHOWN_CLASSES, SHOWN_SMALL = 5, 3, 5, 60
 REPORT = "preprocess-report.json"  # from a failed run, in .baton

@@ -1,6 +1,7 @@
 """Texts on which the main task is measured: none of the tasks that share its encoder may train on them.
 
-Input: the main task's clean tables -> the texts of val and test, in the form that the leakage check compares.
+Input: the main task's clean tables -> the texts of val, test and novel classes, in the form that the leakage
+check compares.
 """
 
 from dataclasses import dataclass
@@ -26,12 +27,11 @@ class HeldOut:
 
 
 def read(clean: Path) -> HeldOut:
-    """Return the texts of val and test of the clean tables in a folder."""
+    """Return the texts of val, test and novel classes of the clean tables in a folder."""
     import pyarrow.parquet as pq
 
     found = set[str]()
-    for split in ("val", "test"):
-        path = clean / f"{split}.parquet"
+    for path in [clean / "val.parquet", clean / "test.parquet", *sorted(clean.glob("novel_*.parquet"))]:
         sides = [*text_pairs.sides(pq.read_table(path, columns=text_pairs.columns(path)))]
         for texts in [text_pairs.wholes(*sides), *(sides if len(sides) > 1 else [])]:
             found |= {*map(key, texts)}

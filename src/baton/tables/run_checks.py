@@ -17,6 +17,7 @@ from baton.tables import (
     labels,
     near_duplicates,
     near_rows,
+    novel_rows,
     splits,
 )
 from baton.tables.checks import SURROGATE, Finding
@@ -40,6 +41,8 @@ class Checked:
     usable: list[Row] = dataclasses.field(default_factory=list)
     alike: near_duplicates.Near = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)  # for the user
+    # Split of novel classes -> its rows, which are not among `rows`.
+    novel: dict[str, list[Row]] = dataclasses.field(default_factory=dict)
     cells: TargetCells = dataclasses.field(kw_only=True)
 
     def apply(self, name: str, policy: str, found: dict[str, str]) -> None:
@@ -82,7 +85,7 @@ def check(raw_tables: list[RawTable], settings: params.Preprocess, cells: Target
     """Run all checks; `cells` says what labels mean.
 
     Raises:
-        DataError: Params name a time column, and no row is left for train.
+        DataError: Params name a time column, and no row is left for train; or novel classes that no row has.
     """
     policies = settings.checks.model_dump()
     row_checks, noun = checks.ordered(checks.ROW_CHECKS, cells.checks()), "text"
@@ -112,6 +115,9 @@ def check(raw_tables: list[RawTable], settings: params.Preprocess, cells: Target
             _cut_by_time(state, raw_tables, settings)
     near = near_rows.near_duplicate(state.rows, state.alike, cells.contexts)
     state.apply("near_duplicate", policies["near_duplicate"], near)
+    if (novel := novel_rows.of(settings)) is not None:
+        state.apply("novel_leakage", policies["leakage"], novel_rows.leakage(state.rows, novel))
+        state.novel, state.rows = novel_rows.taken(state.rows, novel)
     _small_classes(state, settings, noun)
     state.drop_names(
         "unseen_label", policies["unseen_label"], label_checks.unseen_names(state.rows, cells.names)

@@ -6,7 +6,7 @@ back a short training run: min(decay, (1 + step) / (10 + step)).
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import torch
 from torch import nn
@@ -17,12 +17,14 @@ from baton.runtime import sharding
 class Average:
     """The moving average of a model that is trained in place."""
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        """Start at the model's current weights."""
+    def __init__(self, model: nn.Module, decay: float, frozen: Collection[str] = ()) -> None:
+        """Start at the model's current weights; those of `frozen` parameters are not averaged."""
         self.decay = decay
         # The tensors themselves, not copies: training and loading write into them.
         self._live = {
-            name: tensor.detach() for name, tensor in model.state_dict().items() if tensor.is_floating_point()
+            name: tensor.detach()
+            for name, tensor in model.state_dict().items()
+            if tensor.is_floating_point() and name not in frozen
         }
         self.weights = {name: tensor.clone() for name, tensor in self._live.items()}
 

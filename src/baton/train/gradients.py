@@ -72,10 +72,8 @@ class Gradients:
         model = self.model
         if self.runtime.processes == 1 or self.split:
             return False
-        before = model.training
-        with self._first_pass() as (part, _), self.runtime.autocast():
-            reached = reaches(self.loss_fn(model.train(), part.to(self.runtime.device)))
-        model.train(before)
+        with self._first_pass() as (part, _), self.runtime.autocast():  # frozen modules stay in eval mode
+            reached = reaches(self.loss_fn(model, part.to(self.runtime.device)))
         named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
         unused = distributed.most(*(int(parameter not in reached) for _, parameter in named))
         names = [name for (name, _), missed in zip(named, unused, strict=True) if missed]

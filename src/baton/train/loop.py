@@ -135,7 +135,7 @@ class _Loop:
             saves.leave()
             raise
 
-    def join(self, saves: saving.Saving) -> None:
+    def join(self, saves: saving.Saving | None = None) -> None:
         """Let the groups of weights that have joined get gradients; at the start, and when others join.
 
         A resumed training run thus makes the same first pass with them as the interrupted one did.
@@ -144,7 +144,7 @@ class _Loop:
         strategy.apply(state.model, self.groups, state.step, self.steps)
         strategy.training_mode(state.model)
         compiling.restore(state.model, self.companions)
-        with saves.exchange():
+        with saves.exchange() if saves else contextlib.nullcontext():
             self.gradients = Gradients(
                 state.model, self.batches, self.loss_fn, self.update, self.runtime, self.settings.seed
             )

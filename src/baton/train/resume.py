@@ -30,7 +30,17 @@ from baton.train.checkpoint import Checkpoints
 from baton.train.checkpoint_folders import HIDDEN, STATE
 
 # The installed versions count, not those in the lock file.
-PACKAGES = ("torch", "torchvision", "transformers", "timm", "numpy", "safetensors", "cryptography")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "timm",
+    "peft",
+    "numpy",
+    "scikit-learn",
+    "safetensors",
+    "cryptography",
+)
 # How a training run is saved, fed and started does not affect its course.
 WITHOUT_EFFECT = {"checkpoint_seconds", "data_on_device", "launcher", "loader_workers"}
 # A split model's checkpoint fits any number of processes, which only affects rounding, as does the number of

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from baton import params
+from baton.errors import TrainingError
 from baton.train.checkpoint import Checkpoint
 from baton.train.ema import Average
 from baton.train.optimizer import Update
@@ -71,7 +72,7 @@ class State:
         The `frozen` parameters are never trained: neither they nor copies of them are kept.
         """
         self.model, self.update, self.frozen = model, update, frozen
-        self.average = Average(model, settings.ema.decay) if settings.ema else None
+        self.average = Average(model, settings.ema.decay, frozen) if settings.ema else None
         self.step = self.validated = 0  # optimizer steps done; the step of the last validation
         self.finished = False
         self.points: list[Point] = []
@@ -123,7 +124,7 @@ class State:
         if self.finished:
             return
         self.meter.restore(facts["meter"])
-        self.model.load_state_dict(saved.parts["model"], strict=not self.frozen)
+        load(self.model, saved.parts["model"], self.frozen)
         if self.average:
             self.average.restore(saved.parts["average"])
         for key in UPDATE:
@@ -139,6 +140,22 @@ class State:
 def changing(model: nn.Module, frozen: frozenset[str]) -> dict[str, torch.Tensor]:
     """Return the model's weights and buffers without the frozen parameters."""
     return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
+
+
+def load(model: nn.Module, weights: Mapping[str, torch.Tensor], frozen: frozenset[str]) -> None:
+    """Load what `changing` returned; nothing else may be missing, and nothing more may be there."""
+    if not frozen:
+        model.load_state_dict(weights)
+        return
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    wrong = [*unexpected, *(name for name in missing if name not in frozen and name in model.state_dict())]
+    if wrong:
+        raise TrainingError(
+            "saved weights do not fit the model",
+            got=wrong[0],
+            expected="all weights that are trained, and no others",
+            hint="delete the checkpoints in .baton/checkpoints and train again",
+        )
 
 
 def _laid_out(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -236,4 +253,4 @@ class Best:
 
     def restore(self, model: nn.Module) -> None:
         """Load the best weights into the model."""
-        model.load_state_dict(self.weights, strict=not self.frozen)
+        load(model, self.weights, self.frozen)

@@ -46,6 +46,8 @@ def groups(model: nn.Module, settings: params.Training) -> list[Group]:
         if not any(fnmatchcase(name, row.layers) for name in named):
             raise _unmatched(f"no layer group matches the row {row.layers}", list(named))
     chosen = [_row(name, wanted, list(named)) for name in named]
+    if not any(row.rate and not row.unfreeze for row in chosen):
+        raise _unmatched("no layer group is trained from the first step", list(named))
     return [
         Group(
             tuple(name for name in own if name in set(free)),
@@ -77,6 +79,13 @@ def rows(strategy: params.Strategy, model: nn.Module) -> list[params.LayerRow] |
             return [_trained(HEAD), _frozen("*")]
         case params.TopStrategy():
             below = [name for name in layers(model) if name != HEAD]
+            if strategy.layers > len(below):
+                raise ModelError(
+                    "finetune.strategy: top has more layers than the model",
+                    got=strategy.layers,
+                    expected=f"at most {len(below)}, the embeddings among them",
+                    hint="lower layers, or set kind to full",
+                )
             kept = [*below[-strategy.layers :], *([HEAD] if HEAD in layers(model) else [])]
             return [*map(_trained, kept), *([_frozen("*")] if strategy.layers < len(below) else [])]
         case params.GradualStrategy():
