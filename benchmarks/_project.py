@@ -23,6 +23,7 @@ COPIED = (
     "requirements.lock",
     ".dvc/config",
     ".dvcignore",
+    ".gitignore",  # DVC refuses outputs that git has
     "inbox/README.md",
 )
 PHOTOGRAPH, QUALITY = (375, 500), 90  # height and width, and JPEG quality: typical of images on the web

@@ -1,5 +1,6 @@
 """The rows that a model has seen by its base models, which the gate must find."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,19 @@ def test_the_rows_of_all_ancestors_are_among_them(chain: Chain) -> None:
     assert len({*first_rows, *second_rows, *own}) == 18
     assert of(chain, on_run(second, "second")) == own | second_rows | first_rows
     assert of(chain, on_run(first, "first")) == own | first_rows
+
+
+def test_the_rows_of_its_other_tasks_are_among_them(chain: Chain) -> None:
+    """They have files of the same names in folders of their own."""
+    first_rows = write_rows("first")
+    others = [(f"other {number}", 0) for number in range(3)]
+    tiny.write_splits(storage.of_task(CLEAN, "other"), {"train": others, "val": others[:1]}, ["a"])
+    every = set(test_table.training_digests(CLEAN))
+    assert len(every - first_rows) == 3
+    first = chain.train("first", WHEEL)
+    shutil.rmtree(CLEAN)
+    own = write_rows("own")
+    assert of(chain, on_run(first, "first")) == own | every
 
 
 def test_other_base_models_have_none(chain: Chain) -> None:

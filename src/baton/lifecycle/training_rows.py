@@ -82,7 +82,8 @@ def _of_lock(lock: Graph, stages: set[str], base: Base) -> set[str]:
     with tempfile.TemporaryDirectory() as name:
         for file, path in files.items():
             if file.endswith(".json") or Path(file).stem in test_table.TRAINED_ON:
-                shutil.copyfile(path, Path(name, Path(file).name))
+                Path(name, file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, Path(name, file))
         return set(test_table.training_digests(Path(name)))
 
 
