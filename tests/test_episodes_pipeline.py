@@ -41,6 +41,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     made.edit(lambda raw: (small(raw), in_episodes(raw)))
     for command in ("init", "add .", "-c user.name=t -c user.email=t@example.org commit -m x"):
         assert made.run("git", *command.split()).returncode == 0
+    made.repro("tokenize")
     yield made
     shutil.rmtree(folder)
 
@@ -76,8 +77,8 @@ def curve(project: Project) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_all_six_stages_run(project: Project) -> None:
-    assert project.repro() == STAGES
+def test_the_other_stages_run(project: Project) -> None:
+    assert project.repro() == STAGES[3:]
     folder = project.folder
     labels = [pq.read_table(folder / f"data/clean/{split}.parquet")["label"] for split in array_splits.SPLITS]
     assert storage.read_json(folder / "data/clean/task.json")["names"] == sorted(PACKAGES)
@@ -120,7 +121,7 @@ def test_two_processes_and_accumulation_train_as_one_does(project: Project, meth
 
 @pytest.mark.parametrize("method", METHODS)
 def test_killed_and_resumed_it_gives_the_same_bytes(project: Project, method: str) -> None:
-    use(project, method, steps=60, dropout=0.1)
+    use(project, method, steps=60, dropout=0.1, log_every=1)
     project.edit(lambda raw: raw["runtime"].update(checkpoint_seconds=0.001))
     finish(project, "finetune")
     whole = project.digests()
