@@ -1,6 +1,7 @@
 """Several tasks share an encoder: the main one's classifier is plain, the others' answers are written."""
 
 import dataclasses
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import torch
 from baton import params, storage
 from baton.contracts import predictions
 from baton.contracts.task_spec import Numbers
+from baton.evaluate import other_tasks
 from baton.fitting import several_tasks, strategies, trainings
 from baton.losses import class_losses
 from baton.models import model_folder
 from baton.predict import predict
 from baton.runtime import resolve
 from baton.tasks import task_figures
-from tests import tiny, tiny_tasks
+from tests import tiny, tiny_tasks, tiny_tokens
 from tests.train import several
 
 CHANGES = {"batch_size": 8, "learning_rate": 1e-2}
@@ -138,3 +140,30 @@ def test_smoothing_and_class_weights_are_for_names_alone(job: trainings.Job) -> 
         smooth, plain = (float(loss_fn(model, batch).detach()) for loss_fn in made)
         differ[batch.task] = smooth != plain  # type: ignore[attr-defined]
     assert differ == {"main": False, "length": True, "letters": False}
+
+
+def test_words_of_a_text_are_a_task_too(job: trainings.Job) -> None:
+    """In windows, whatever the other tasks read."""
+    tiny_tokens.write_arrays(Path("words"))
+    shutil.rmtree("data/clean/tasks")
+    shutil.copytree("words/clean", "data/clean/tasks/tags")
+    settings = params.OtherTask.model_construct(head=tiny_tasks.HEAD, weight=1.0)
+    tags = trainings.open_task(settings, Path("words/arrays"))
+    own = dataclasses.replace(job, others={"tags": tags})
+    made = trained(own, "tagger", epochs=8)
+    (answers,) = several_tasks.answers(made.model, tiny_tasks.settings(**CHANGES), own, False)
+    scores = trainings.scores(answers.val, tags.data.splits["val"].targets)
+    assert scores["entity_f1"] > 0.5 and accuracy(own, made.model) > 0.5
+    several_tasks.write([answers], own)
+    evaluate = params.read(Path(__file__).parents[2] / "params.yaml").evaluate
+    bootstrap = evaluate.bootstrap.model_copy(update={"resamples": 50})
+    found = other_tasks.figures(
+        Path("data/clean"),
+        Path("data/predictions/teacher"),
+        evaluate.model_copy(update={"bootstrap": bootstrap}),
+    )
+    test = trainings.scores(answers.test, tags.data.splits["test"].targets)
+    assert list(found) == ["tags"] and found["tags"]["rows"] == 20
+    assert found["tags"]["entity_f1"] == pytest.approx(test["entity_f1"])
+    (line,) = other_tasks.said(found)
+    assert line.startswith("The teacher's other task tags: entity F1 ") and line.endswith("on 20 test rows.")
