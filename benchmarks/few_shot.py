@@ -72,7 +72,7 @@ def edited(raw: dict[str, Any], options: Any, seed: int) -> dict[str, Any]:
 def ours(project: Path) -> Measured:
     """Train by `pairs`, as the stage `finetune` does, and answer test."""
     with contextlib.chdir(project):
-        from baton.fitting import strategies, trainings
+        from baton.fitting import jobs, strategies
         from baton.losses.class_losses import cross_entropy
         from baton.models import model_folder
         from baton.predict import predict
@@ -80,7 +80,7 @@ def ours(project: Path) -> Measured:
 
         loaded, base = params.load("finetune", "runtime"), Path("data/base")
         own = loaded.finetune
-        with trainings.started("finetune", own, loaded.runtime, base) as job:
+        with jobs.started("finetune", own, loaded.runtime, base) as job:
 
             def make() -> model_folder.Classifier:
                 resolve.seed_everything(own.seed)

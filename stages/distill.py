@@ -13,7 +13,6 @@ interruption it resumes where it stopped.
 import itertools
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,7 +29,7 @@ from baton.contracts.transfer_set import TRANSFER
 from baton.contracts.written_texts import Texts
 from baton.distill import soft_targets, student, taught_texts
 from baton.errors import DataError
-from baton.fitting import seed_choice, teaching, trainings
+from baton.fitting import jobs, seed_choice, teaching, trainings
 from baton.losses import loss, task_losses
 from baton.models import model_folder
 from baton.predict import predict
@@ -45,10 +44,10 @@ def main() -> None:
     loaded = params.load("distill", "runtime")
     settings = loaded.distill
     source, arrays = sources(settings.student)
-    with trainings.started("distill", settings, loaded.runtime, source, arrays) as job:
+    with jobs.started("distill", settings, loaded.runtime, source, arrays) as job:
         data, machine, run = job.data, job.runtime, job.run
-        weights = trainings.class_weights(settings, data, machine)
-        of_rows = trainings.row_weights(data, machine)
+        weights = jobs.class_weights(settings, data, machine)
+        of_rows = jobs.row_weights(data, machine)
         steps = 0  # of the student
         task = task_losses.of(data.task)
         labels_only = taught = loss.supervised(task, settings.label_smoothing, weights, of_rows)
@@ -57,18 +56,18 @@ def main() -> None:
         if machine.is_main:
             teaching.write_nothing()
         if not (written := by_texts(settings, data)):
-            lesson = taught_by(settings, job)
-            students_job = lesson.job
-            companions = [lesson.teacher] if isinstance(lesson.teacher, soft_targets.Live) else []
+            rows, teacher = taught_by(settings, job)
+            students_job = rows.job
+            companions = [teacher] if isinstance(teacher, soft_targets.Live) else []
             taught = soft_targets.distillation(
                 task,
-                lesson.teacher,
+                teacher,
                 settings.temperature,
                 settings.alpha,
                 settings.label_smoothing,
                 weights,
-                lesson.weights,
-                lesson.labelled,
+                rows.weights,
+                rows.labelled,
             )
         trained = seed_choice.Trained("student", settings.metric, task_figures.of(data.task))
         for seed, (name, loss_fn) in itertools.product(
@@ -115,29 +114,27 @@ def sources(wanted: params.Student) -> tuple[Path, Path]:
     return TEACHER, seed_choice.ARRAYS
 
 
-def new(
-    settings: params.Distill, job: trainings.Job
-) -> tuple[model_folder.Classifier, model_folder.ModelInfo]:
+def new(settings: params.Distill, job: jobs.Job) -> tuple[model_folder.Classifier, model_folder.ModelInfo]:
     """Return a student before training, and its description."""
     attention, reads = job.runtime.attention, job.data.input
     if isinstance(settings.student, params.BaseStudent):
         info = model_folder.read_info(TEACHER)  # the teacher may need another kind of attention
         made = student.on_base(BASE, info, reads, settings.student, settings, attention)
-        trainings.start_from_prior(made, job.data)
+        jobs.start_from_prior(made, job.data)
         return made, replace(info, input=reads)
     parent, info = model_folder.load(TEACHER, attention)
     made = student.make(parent, info, settings.student, settings, attention)
     if student.has_new_head(made, parent, settings.student):
-        trainings.start_from_prior(made, job.data)
+        jobs.start_from_prior(made, job.data)
     return made, info
 
 
-def by_texts(settings: params.Distill, data: trainings.Data) -> bool:
+def by_texts(settings: params.Distill, data: jobs.Data) -> bool:
     """Return whether the student learns the texts that its teacher wrote, see `distill.taught_texts`."""
     return data.task.outputs == "text" and settings.teacher == "cached"
 
 
-def from_texts(job: trainings.Job, settings: params.Distill) -> trainings.Job:
+def from_texts(job: jobs.Job, settings: params.Distill) -> jobs.Job:
     """Return the job of one seed with the teacher's texts as targets of train, but for a share `alpha`."""
     written, own = cached_texts(), job.data.splits["train"]
     spec = own.targets.spec
@@ -154,27 +151,16 @@ def from_texts(job: trainings.Job, settings: params.Distill) -> trainings.Job:
     return replace(job, data=replace(job.data, splits={**job.data.splits, "train": train}))
 
 
-class Taught(NamedTuple):
-    """What the student learns from: rows, soft targets, which labels count, weights of rows."""
-
-    job: trainings.Job
-    teacher: soft_targets.Teacher
-    labelled: torch.Tensor | None
-    weights: torch.Tensor | None
-
-
-def taught_by(settings: params.Distill, job: trainings.Job) -> Taught:
-    """Return what the student learns from."""
+def taught_by(settings: params.Distill, job: jobs.Job) -> tuple[teaching.Rows, soft_targets.Teacher]:
+    """Return the rows that the student reads, and the source of its soft targets."""
     data, machine = job.data, job.runtime
-    of_rows = trainings.row_weights(data, machine)
+    train = teaching.Rows(job, None, jobs.row_weights(data, machine))
     if settings.teacher == "live":
-        if TRANSFER not in data.splits:
-            return Taught(job, soft_targets.Live(loaded_teacher(machine)), None, of_rows)
-        own = teaching.rows_alone(job)
-        return Taught(own.job, soft_targets.Live(loaded_teacher(machine)), own.labelled, own.weights)
+        rows = teaching.rows_alone(job) if TRANSFER in data.splits else train
+        return rows, soft_targets.Live(loaded_teacher(machine))
     logits = cached_logits(data)
     if not teaching.needed(settings, data):
-        return Taught(job, soft_targets.cached(logits.to(machine.device)), None, of_rows)
+        return train, soft_targets.cached(logits.to(machine.device))
 
     def rest(part: subset.Part) -> NDArray[np.float32]:
         with console.progress("predict rows without labels", len(part), "samples") as advance:
@@ -182,8 +168,8 @@ def taught_by(settings: params.Distill, job: trainings.Job) -> Taught:
         assert isinstance(found, np.ndarray), "tasks with rows without labels have one output per row"
         return found
 
-    own = teaching.lesson(settings, job, logits.numpy(), rest)
-    return Taught(own.job, soft_targets.cached(own.logits), own.labelled, own.weights)
+    rows, soft = teaching.lesson(settings, job, logits.numpy(), rest)
+    return rows, soft_targets.cached(soft)
 
 
 def loaded_teacher(machine: resolve.Runtime) -> model_folder.Classifier:
@@ -193,7 +179,7 @@ def loaded_teacher(machine: resolve.Runtime) -> model_folder.Classifier:
     return made
 
 
-def cached_logits(data: trainings.Data) -> torch.Tensor:
+def cached_logits(data: jobs.Data) -> torch.Tensor:
     """Return the teacher's logits on train, (rows, width) or (units, width), in the arrays' order.
 
     Raises:

@@ -13,6 +13,7 @@ from typing import Any
 
 from baton import console, params, storage, tracking
 from baton.batches import array_splits
+from baton.contracts import knowledge as contract
 from baton.contracts import predictions
 from baton.contracts.input_spec import ImageTextInput
 from baton.evaluate import (
@@ -117,7 +118,7 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evalua
     if evaluation.single_inputs:
         figures["single_inputs"] = results.rounded(evaluation.single_inputs)
     taught = knowledge.figures(
-        task, PREDICTIONS / "knowledge", rows["test"], settings.calibration_bins, resampling
+        task, PREDICTIONS / contract.FOLDER, rows["test"], settings.calibration_bins, resampling
     )
     if taught:
         figures["knowledge"] = results.rounded(taught)

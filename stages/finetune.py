@@ -16,7 +16,7 @@ from baton.arrays import tokenizer_training
 from baton.batches import array_splits
 from baton.contracts import predictions, transfer_set
 from baton.contracts.task_spec import Sequence
-from baton.fitting import costs, novel_figures, seed_choice, several_tasks, small_data, trainings
+from baton.fitting import costs, jobs, novel_figures, seed_choice, several_tasks, small_data, trainings
 from baton.losses import loss, task_losses
 from baton.models import model_folder
 from baton.runtime import resolve, sharding
@@ -29,11 +29,11 @@ def main() -> None:
     """Train on train, choose weights and seed on val, write logits of all splits."""
     loaded = params.load("finetune", "runtime", "tasks")
     settings = loaded.finetune
-    with trainings.started("finetune", settings, loaded.runtime, BASE, tasks=loaded.tasks) as job:
+    with jobs.started("finetune", settings, loaded.runtime, BASE, tasks=loaded.tasks) as job:
         data, machine, run = job.data, job.runtime, job.run
-        weights = trainings.class_weights(settings, data, machine)
+        weights = jobs.class_weights(settings, data, machine)
         loss_fn = loss.supervised(
-            task_losses.of(data.task), settings.label_smoothing, weights, trainings.row_weights(data, machine)
+            task_losses.of(data.task), settings.label_smoothing, weights, jobs.row_weights(data, machine)
         )
         loss_fn = several_tasks.loss_of(loss_fn, settings, job)
         info, trained = (
@@ -84,7 +84,7 @@ def main() -> None:
             run.final({f"teacher/{key}": value for key, value in trained.final()["teacher"].items()})
 
 
-def new(settings: params.Finetune, job: trainings.Job) -> model_folder.Classifier:
+def new(settings: params.Finetune, job: jobs.Job) -> model_folder.Classifier:
     """Return a classifier on the base model; its head, and those of other tasks, are drawn from the seed."""
     resolve.seed_everything(settings.seed)
     data, attention = job.data, job.runtime.attention
@@ -93,7 +93,7 @@ def new(settings: params.Finetune, job: trainings.Job) -> model_folder.Classifie
         if isinstance(data.task, Sequence)
         else model_folder.create(BASE, settings.head, data.task.width, settings, attention, data.input)
     )
-    trainings.start_from_prior(made, data)
+    jobs.start_from_prior(made, data)
     model: model_folder.Classifier = sharding.place(several_tasks.with_heads(made, job), job.runtime)
     return model
 

@@ -11,7 +11,7 @@ import pytest
 from baton import params, tracking
 from baton.contracts import row_attributes
 from baton.errors import DataError
-from baton.fitting import trainings
+from baton.fitting import jobs, trainings
 from baton.losses import class_losses
 from baton.models import model_folder
 from baton.train import resume
@@ -48,13 +48,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_believes_the_rows_of_weight(project: None, weighted: bool) -> None:
     """Without the weights (the control), it believes the two wrong rows of three."""
     data, machine, settings = (
-        trainings.open_data(None),
+        jobs.open_data(None),
         tiny.machine(),
         tiny.training(epochs=30, batch_size=12, learning_rate=3e-3),
     )
     model = model_folder.create(Path("data/base"), HEAD, 3, settings, machine.attention, data.input)
-    job = trainings.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
-    of_rows = trainings.row_weights(data, machine) if weighted else None
+    job = jobs.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
+    of_rows = jobs.row_weights(data, machine) if weighted else None
     curve = trainings.fit(
         "teacher", model, class_losses.cross_entropy(0.0, None, of_rows), settings, job
     ).curve

@@ -11,7 +11,7 @@ from baton import params, storage
 from baton.arrays import text_arrays
 from baton.contracts import input_spec, task_spec
 from baton.contracts.task_spec import Classes, Labels, Numbers, TaskSpec
-from baton.fitting import trainings
+from baton.fitting import jobs
 from baton.texts import document_windows
 from tests import tiny
 
@@ -78,11 +78,11 @@ def write(data: Path, *names: str, copies: int = 2) -> None:
         )
 
 
-def others(data: Path, weight: float = 1.0) -> dict[str, trainings.OtherTask]:
+def others(data: Path, weight: float = 1.0) -> dict[str, jobs.OtherTask]:
     """Open what `write` wrote."""
     settings = params.OtherTask.model_construct(head=HEAD, weight=weight)
     return {
-        name: trainings.open_task(settings, storage.of_task(data / "arrays", name))
+        name: jobs.open_task(settings, storage.of_task(data / "arrays", name))
         for name in storage.tasks(data / "arrays")
     }
 

@@ -23,13 +23,14 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
 
 def batches(split: Split, blocks: tuple[int, ...] = (5,), batch_size: int = 3, **own: int) -> EpisodeBatches:
     classes = episodes.rows_of_classes(split.targets, 2, sum(blocks), "train", "finetune.strategy")
-    return EpisodeBatches(split, classes, 2, blocks, batch_size, own.pop("seed", 0), 50, **own)
+    sizes = {"way": 2, "blocks": blocks, "batch_size": batch_size, "steps": 50, "seed": 0}
+    return EpisodeBatches(split=split, classes=classes, **sizes | own)
 
 
 def test_an_episode_has_rows_of_different_classes_none_twice(split: Split) -> None:
     labels, seen = split.targets.all, set[int]()
     for step in range(50):
-        for episode in batches(split).episodes(step):
+        for episode in batches(split).groups(step):
             assert episode.shape == (2, 5) and len(set(episode.ravel())) == 10
             own = labels[episode]
             assert (own == own[:, :1]).all() and own[0, 0] != own[1, 0]
@@ -49,10 +50,10 @@ def test_classes_and_rows_are_drawn_equally_often(split: Split) -> None:
 
 def test_a_step_is_a_function_of_seed_and_step(split: Split) -> None:
     first, again, other = (batches(split, seed=seed) for seed in (0, 0, 1))
-    assert np.array_equal(first.episodes(7), again.episodes(7))
-    assert not np.array_equal(first.episodes(7), first.episodes(8))
-    assert not np.array_equal(first.episodes(7), other.episodes(7))
-    assert not np.array_equal(first.episodes(7)[0], first.episodes(7)[1])
+    assert np.array_equal(first.groups(7), again.groups(7))
+    assert not np.array_equal(first.groups(7), first.groups(8))
+    assert not np.array_equal(first.groups(7), other.groups(7))
+    assert not np.array_equal(first.groups(7)[0], first.groups(7)[1])
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 5])
@@ -64,7 +65,7 @@ def test_processes_share_the_episodes_of_a_step(split: Split, ranks: int) -> Non
         assert parts, "every rank takes part in the exchange of gradients"
         shares += sum(share for _, share in parts)
         seen += [tuple(part.rows.tolist()) for part, share in parts if share]
-    assert sorted(seen) == sorted(tuple(episode.ravel().tolist()) for episode in whole.episodes(3))
+    assert sorted(seen) == sorted(tuple(episode.ravel().tolist()) for episode in whole.groups(3))
     assert shares == pytest.approx(1.0)
     assert whole.size(3) == 30 == len(whole.names(3))
 
@@ -72,7 +73,7 @@ def test_processes_share_the_episodes_of_a_step(split: Split, ranks: int) -> Non
 def test_blocks_have_rows_of_each_class(split: Split) -> None:
     made = batches(split, blocks=(2, 2, 1), batch_size=1)
     ((part, share),) = made.micro_batches(4)
-    (episode,) = made.episodes(4)
+    (episode,) = made.groups(4)
     assert isinstance(part, EpisodeBatch) and share == 1.0 and len(part) == 10
     assert [block.rows.tolist() for block in part.blocks] == [
         episode[:, :2].ravel().tolist(),
@@ -86,7 +87,7 @@ def test_blocks_have_rows_of_each_class(split: Split) -> None:
 def test_a_part_of_train_has_episodes_of_its_rows(split: Split) -> None:
     part = Part(split, np.arange(0, len(split), 2))
     made = batches(part)
-    rows = {row for step in range(20) for episode in made.episodes(step) for row in episode.ravel()}
+    rows = {row for step in range(20) for episode in made.groups(step) for row in episode.ravel()}
     assert max(rows) < len(part)
     ((first, _), *_) = made.micro_batches(0)
     assert set(first.rows.tolist()) <= {*part.chosen.tolist()}

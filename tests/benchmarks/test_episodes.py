@@ -73,14 +73,14 @@ def test_accuracies_are_those_of_the_stage(
     assert found[1].mean() > 0.4 and found[1].std() > 0
 
     from baton import tracking
-    from baton.fitting import novel_figures, trainings
+    from baton.fitting import jobs, novel_figures
     from baton.models import model_folder
     from baton.train import resume
     from tests import tiny
 
     monkeypatch.chdir(tmp_path / "project")
-    job = trainings.Job(
-        trainings.open_data(None), tiny.machine(), tracking.Run(), resume.StageCheckpoints(Path("c"), 9.0)
+    job = jobs.Job(
+        jobs.open_data(None), tiny.machine(), tracking.Run(), resume.StageCheckpoints(Path("c"), 9.0)
     )
     model, _ = model_folder.load(Path("models/teacher"), job.runtime.attention)
     figures = novel_figures.figures(model, settings.finetune, job)

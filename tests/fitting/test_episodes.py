@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from baton import params, tracking
 from baton.batches import episodes as drawing
 from baton.errors import TrainingError
-from baton.fitting import episodes, novel_figures, strategies, trainings
+from baton.fitting import episodes, jobs, novel_figures, strategies, trainings
 from baton.losses import class_losses, episode_losses
 from baton.models import model_folder
 from baton.predict import predict
@@ -44,26 +44,26 @@ def settings(method: str, episodes: dict[str, Any] | None = EPISODES, **changes:
     return params.Finetune.model_validate(tiny.TRAINING | own | changes)
 
 
-def new(own: params.Finetune, job: trainings.Job) -> model_folder.Classifier:
+def new(own: params.Finetune, job: jobs.Job) -> model_folder.Classifier:
     resolve.seed_everything(own.seed)
     return model_folder.create(Path("data/base"), own.head, 3, own, job.runtime.attention, job.data.input)
 
 
-def opened(seconds: float = 1000.0, **runtime: Any) -> trainings.Job:
-    return trainings.Job(
-        trainings.open_data(None),
+def opened(seconds: float = 1000.0, **runtime: Any) -> jobs.Job:
+    return jobs.Job(
+        jobs.open_data(None),
         tiny.machine(**runtime),
         tracking.Run(),
         resume.StageCheckpoints(Path("checkpoints"), seconds),
     )
 
 
-def trained(own: params.Finetune, job: trainings.Job, name: str = "teacher") -> strategies.Trained:
+def trained(own: params.Finetune, job: jobs.Job, name: str = "teacher") -> strategies.Trained:
     made = partial(new, own, job)
     return strategies.train(made, class_losses.cross_entropy(0.0, None), own, job, name)
 
 
-def backbone(own: params.Finetune, job: trainings.Job) -> tuple[model_folder.Classifier, trainings.Fitted]:
+def backbone(own: params.Finetune, job: jobs.Job) -> tuple[model_folder.Classifier, trainings.Fitted]:
     """Train the backbone alone."""
     model = new(own, job)
     assert isinstance(own.strategy, params.EpisodesStrategy)
@@ -79,14 +79,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def job(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainings.Job:
+def job(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> jobs.Job:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").symlink_to(folder / "data")
     return opened()
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_backbone_is_trained_and_a_probe_fitted_to_it(job: trainings.Job, method: str) -> None:
+def test_the_backbone_is_trained_and_a_probe_fitted_to_it(job: jobs.Job, method: str) -> None:
     made, plain = trained(settings(method), job), trained(settings(method, strategy={"kind": "probe"}), job)
     assert made.figures["steps"] == STEPS
     assert made.figures["trained_parameters"] == made.figures["parameters"]
@@ -101,7 +101,7 @@ def test_the_backbone_is_trained_and_a_probe_fitted_to_it(job: trainings.Job, me
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_episodes_of_novel_classes_choose_the_checkpoint(job: trainings.Job, method: str) -> None:
+def test_episodes_of_novel_classes_choose_the_checkpoint(job: jobs.Job, method: str) -> None:
     model, chosen = backbone(settings(method), job)
     found = {row["step"]: row["val_accuracy"] for row in chosen.curve if "val_accuracy" in row}
     assert list(found) == [4, 8, 12]
@@ -122,14 +122,14 @@ def test_episodes_of_novel_classes_choose_the_checkpoint(job: trainings.Job, met
     }
 
 
-def test_without_them_the_last_weights_count(job: trainings.Job) -> None:
+def test_without_them_the_last_weights_count(job: jobs.Job) -> None:
     model, made = backbone(settings("prototypes", episodes=None), job)
     assert [row["step"] for row in made.curve if "val_loss" in row] == [STEPS] == [made.figures["best_step"]]
     assert novel_figures.figures(model, settings("prototypes", episodes=None), job) == {}
 
 
 def test_test_classes_choose_nothing(
-    job: trainings.Job, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: jobs.Job, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With other rows for test, all else has the same bits."""
     first = trained(settings("prototypes"), job)
@@ -146,7 +146,7 @@ def test_test_classes_choose_nothing(
 
 
 def test_all_strategies_are_tested_on_the_same_episodes(
-    job: trainings.Job, monkeypatch: pytest.MonkeyPatch
+    job: jobs.Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[bytes] = []
     draw = drawing.draw
@@ -166,7 +166,7 @@ def test_all_strategies_are_tested_on_the_same_episodes(
     assert len(set(first)) >= 60 and first == second and not set(first) & set(third)
 
 
-def test_too_few_rows_for_an_episode_are_named(job: trainings.Job) -> None:
+def test_too_few_rows_for_an_episode_are_named(job: jobs.Job) -> None:
     with pytest.raises(TrainingError, match=r"classes of train[\s\S]*at least 17 rows of each class"):
         trained(settings("prototypes", strategy=strategy("prototypes", shots=14)), job)
     own = settings("prototypes", episodes=EPISODES | {"queries": 11})
@@ -176,7 +176,7 @@ def test_too_few_rows_for_an_episode_are_named(job: trainings.Job) -> None:
         novel_figures.figures(new(own, job), own, job)
 
 
-def test_reptile_is_neither_compiled_nor_in_fp16(job: trainings.Job) -> None:
+def test_reptile_is_neither_compiled_nor_in_fp16(job: jobs.Job) -> None:
     runtime = dataclasses.replace(job.runtime, precision="fp16")
     with pytest.raises(TrainingError, match="loss scaler"):
         trained(settings("reptile"), dataclasses.replace(job, runtime=runtime))
@@ -187,7 +187,7 @@ def test_reptile_is_neither_compiled_nor_in_fp16(job: trainings.Job) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_activations_may_be_computed_again(job: trainings.Job, method: str) -> None:
+def test_activations_may_be_computed_again(job: jobs.Job, method: str) -> None:
     own = settings(method, dropout=0.0)
     saving = dataclasses.replace(job, runtime=dataclasses.replace(job.runtime, gradient_checkpointing=True))
     first, second = (trained(own, one, name).model for one, name in ((job, "a"), (saving, "b")))

@@ -14,7 +14,7 @@ from baton import params, storage
 from baton.contracts import predictions
 from baton.contracts.task_spec import Numbers
 from baton.evaluate import other_tasks
-from baton.fitting import several_tasks, strategies, trainings
+from baton.fitting import jobs, several_tasks, strategies, trainings
 from baton.losses import class_losses
 from baton.models import model_folder
 from baton.predict import predict
@@ -29,7 +29,7 @@ LORA = {"kind": "lora", "rank": 2, "alpha": 4.0, "dropout": 0.0}
 
 
 @pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainings.Job:
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> jobs.Job:
     """48 documents of train of the main task, 24 of each other."""
     monkeypatch.chdir(tmp_path)
     tiny.write_arrays(Path("data"))
@@ -37,24 +37,24 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainings.Job:
     return several.job(Path("data"), tiny.machine(), 1.0)
 
 
-def new(job: trainings.Job, own: params.Finetune) -> Any:
+def new(job: jobs.Job, own: params.Finetune) -> Any:
     resolve.seed_everything(own.seed)
     made = model_folder.create(Path("data/base"), own.head, 3, own, "matmul", job.data.input)
     return several_tasks.with_heads(made, job)
 
 
-def trained(job: trainings.Job, name: str, **changes: Any) -> strategies.Trained:
+def trained(job: jobs.Job, name: str, **changes: Any) -> strategies.Trained:
     own = tiny_tasks.settings(**CHANGES | changes)
     loss_fn = several_tasks.loss_of(class_losses.cross_entropy(own.label_smoothing, None), own, job)
     return strategies.train(partial(new, job, own), loss_fn, own, job, name)
 
 
-def accuracy(job: trainings.Job, model: Any) -> float:
+def accuracy(job: jobs.Job, model: Any) -> float:
     split = job.data.splits["test"]
     return float((predict(model, split, job.runtime, 8).argmax(axis=1) == split.targets.all).mean())
 
 
-def test_all_tasks_are_learnt(job: trainings.Job) -> None:
+def test_all_tasks_are_learnt(job: jobs.Job) -> None:
     made = trained(job, "teacher", epochs=5, batch_size=4)
     assert made.figures["steps"] == 5 * 12 * 3
     assert accuracy(job, made.model) > 0.6
@@ -77,7 +77,7 @@ def test_all_tasks_are_learnt(job: trainings.Job) -> None:
     ids=lambda own: own["kind"],
 )
 def test_the_main_model_is_plain_and_the_answers_are_those_of_each_head(
-    job: trainings.Job, strategy: dict[str, Any]
+    job: jobs.Job, strategy: dict[str, Any]
 ) -> None:
     made = trained(job, "teacher", strategy=strategy)
     plain = several_tasks.main_alone(made.model)
@@ -108,7 +108,7 @@ def test_the_main_model_is_plain_and_the_answers_are_those_of_each_head(
     assert "tasks/letters/val_mae" in figures
 
 
-def test_without_other_tasks_nothing_changes(job: trainings.Job) -> None:
+def test_without_other_tasks_nothing_changes(job: jobs.Job) -> None:
     alone = dataclasses.replace(job, others={})
     own, model = tiny_tasks.settings(mixing=None), object()
     main = class_losses.cross_entropy(0.0, None)
@@ -118,7 +118,7 @@ def test_without_other_tasks_nothing_changes(job: trainings.Job) -> None:
     assert several_tasks.figures([], own, alone, 9) == {}
 
 
-def test_the_weight_of_another_task_changes_the_encoder(job: trainings.Job) -> None:
+def test_the_weight_of_another_task_changes_the_encoder(job: jobs.Job) -> None:
     """Negative control: the main task's loss is not all that trains it."""
     other = dataclasses.replace(job, others=tiny_tasks.others(Path("data"), 0.1))
     models = [trained(own, name).model for own, name in ((job, "a"), (job, "b"), (other, "c"))]
@@ -127,7 +127,7 @@ def test_the_weight_of_another_task_changes_the_encoder(job: trainings.Job) -> N
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_smoothing_and_class_weights_are_for_names_alone(job: trainings.Job) -> None:
+def test_smoothing_and_class_weights_are_for_names_alone(job: jobs.Job) -> None:
     """Numbers have neither; they would refuse weights."""
     own = tiny_tasks.settings(**CHANGES, label_smoothing=0.1, class_weights="balanced")
     made = [
@@ -142,13 +142,13 @@ def test_smoothing_and_class_weights_are_for_names_alone(job: trainings.Job) -> 
     assert differ == {"main": False, "length": True, "letters": False}
 
 
-def test_words_of_a_text_are_a_task_too(job: trainings.Job) -> None:
+def test_words_of_a_text_are_a_task_too(job: jobs.Job) -> None:
     """In windows, whatever the other tasks read."""
     tiny_tokens.write_arrays(Path("words"))
     shutil.rmtree("data/clean/tasks")
     shutil.copytree("words/clean", "data/clean/tasks/tags")
     settings = params.OtherTask.model_construct(head=tiny_tasks.HEAD, weight=1.0)
-    tags = trainings.open_task(settings, Path("words/arrays"))
+    tags = jobs.open_task(settings, Path("words/arrays"))
     own = dataclasses.replace(job, others={"tags": tags})
     made = trained(own, "tagger", epochs=8)
     (answers,) = several_tasks.answers(made.model, tiny_tasks.settings(**CHANGES), own, False)

@@ -13,7 +13,7 @@ import torch
 from baton import params, tracking
 from baton.batches import subset
 from baton.contracts.targets import Targets
-from baton.fitting import features, small_data, strategies, trainings
+from baton.fitting import features, jobs, small_data, strategies, trainings
 from baton.losses import class_losses
 from baton.models import model_folder
 from baton.predict import predict
@@ -29,12 +29,12 @@ Train = Callable[..., strategies.Trained]
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainings.Job:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> jobs.Job:
     """Write 48 documents of train to data/arrays."""
     monkeypatch.chdir(tmp_path)
     tiny.write_arrays(Path("data"))
-    return trainings.Job(
-        trainings.open_data(None),
+    return jobs.Job(
+        jobs.open_data(None),
         tiny.machine(),
         tracking.Run(),
         resume.StageCheckpoints(Path("checkpoints"), 1000.0),
@@ -42,7 +42,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainings.Job:
 
 
 @pytest.fixture
-def train(project: trainings.Job) -> Train:
+def train(project: jobs.Job) -> Train:
     return partial(trained, project)
 
 
@@ -50,17 +50,17 @@ def settings(**changes: Any) -> params.Finetune:
     return params.Finetune.model_validate(tiny.TRAINING | SETTINGS | changes)
 
 
-def new(job: trainings.Job, own: params.Finetune) -> model_folder.Classifier:
+def new(job: jobs.Job, own: params.Finetune) -> model_folder.Classifier:
     resolve.seed_everything(own.seed)
     return model_folder.create(Path("data/base"), HEAD, 3, own, job.runtime.attention, job.data.input)
 
 
-def trained(job: trainings.Job, **changes: Any) -> strategies.Trained:
+def trained(job: jobs.Job, **changes: Any) -> strategies.Trained:
     own = settings(**changes)
     return small_data.train(partial(new, job, own), class_losses.cross_entropy(0.0, None), own, job)
 
 
-def test_a_training_that_learns_nothing_loses_to_the_probe(train: Train, project: trainings.Job) -> None:
+def test_a_training_that_learns_nothing_loses_to_the_probe(train: Train, project: jobs.Job) -> None:
     made = train(learning_rate=1e-9)
     model, curve, figures = made.model, made.curve, made.figures
     assert figures["chosen_probe"] == 1.0
@@ -90,7 +90,7 @@ def test_a_training_that_learns_more_wins(train: Train, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("changes", [{"strategy": FULL}, {"strategy": AUTO | {"rows": 47}}])
 def test_many_rows_are_fine_tuned_and_get_the_bits_of_a_training_without_choice(
-    train: Train, project: trainings.Job, changes: dict[str, Any]
+    train: Train, project: jobs.Job, changes: dict[str, Any]
 ) -> None:
     made = train(**changes)
     model = made.model
@@ -101,7 +101,7 @@ def test_many_rows_are_fine_tuned_and_get_the_bits_of_a_training_without_choice(
 
 
 def test_the_choice_leaves_no_trace_in_what_is_trained_after_it(
-    train: Train, project: trainings.Job, monkeypatch: pytest.MonkeyPatch
+    train: Train, project: jobs.Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nothing = probe.Probe(np.zeros((3, 32), np.float32), np.zeros(3, np.float32), 1.0)
     monkeypatch.setattr(probe, "fit", lambda *arguments: nothing)
@@ -124,7 +124,7 @@ def known(train: np.ndarray) -> Callable[..., np.ndarray]:
     return of
 
 
-def probed(job: trainings.Job) -> np.ndarray:
+def probed(job: jobs.Job) -> np.ndarray:
     """Return the logits of rows of train, each by a probe that did not see it."""
     own = settings(strategy=PROBE)
     loss_fn = class_losses.cross_entropy(0.0, None)
@@ -141,7 +141,7 @@ class Mislabelled(subset.Part):
 
 @pytest.mark.parametrize("peeking", [False, True])
 def test_rows_are_scored_by_a_probe_that_did_not_see_them(
-    project: trainings.Job, monkeypatch: pytest.MonkeyPatch, peeking: bool
+    project: jobs.Job, monkeypatch: pytest.MonkeyPatch, peeking: bool
 ) -> None:
     """The control is fitted on the rows it is scored on, and finds order in noise."""
     split = Mislabelled(project.data.splits["train"], np.arange(48))
@@ -162,7 +162,7 @@ def test_rows_are_scored_by_a_probe_that_did_not_see_them(
 
 @pytest.mark.parametrize("grouped", [True, False])
 def test_rows_of_one_unit_are_never_parted(
-    project: trainings.Job, monkeypatch: pytest.MonkeyPatch, grouped: bool
+    project: jobs.Job, monkeypatch: pytest.MonkeyPatch, grouped: bool
 ) -> None:
     """Labels are random, but shared within a group that the features identify.
 
@@ -186,13 +186,13 @@ def test_rows_of_one_unit_are_never_parted(
     assert accuracy < 0.6 if grouped else accuracy > 0.8
 
 
-def test_train_of_one_unit_is_fine_tuned_without_choice(train: Train, project: trainings.Job) -> None:
+def test_train_of_one_unit_is_fine_tuned_without_choice(train: Train, project: jobs.Job) -> None:
     np.save("data/arrays/train.units.npy", np.zeros(48, np.int64))
     assert "chosen_probe" not in train().figures
 
 
 @pytest.mark.parametrize("labels", [[0] * 47 + [2], [0, 1]])
-def test_a_fold_may_hold_one_class_or_none(project: trainings.Job, labels: list[int]) -> None:
+def test_a_fold_may_hold_one_class_or_none(project: jobs.Job, labels: list[int]) -> None:
     class Few(subset.Part):
         targets = property(lambda self: tiny.targets(labels))  # type: ignore[assignment]
 
@@ -204,7 +204,7 @@ def test_a_fold_may_hold_one_class_or_none(project: trainings.Job, labels: list[
     assert np.isfinite(left_out).all() and left_out.shape == (len(labels), 3)
 
 
-def test_few_rows_get_more_epochs(project: trainings.Job) -> None:
+def test_few_rows_get_more_epochs(project: jobs.Job) -> None:
     own = settings(min_steps=20)
     figures = trainings.fit(
         "teacher", new(project, own), class_losses.cross_entropy(0.0, None), own, project
@@ -212,12 +212,12 @@ def test_few_rows_get_more_epochs(project: trainings.Job) -> None:
     assert figures["steps"] == 24  # six steps per epoch
 
 
-def test_a_diverged_fold_names_its_own_rows(project: trainings.Job) -> None:
+def test_a_diverged_fold_names_its_own_rows(project: jobs.Job) -> None:
     rows = np.array([5, 40, 7])
-    own = trainings.Data(
+    own = jobs.Data(
         {**project.data.splits, "train": subset.Part(project.data.splits["train"], rows)},
         project.data.task,
         project.data.input,
     )
-    batches = trainings.Job(own, project.runtime, project.run, project.checkpoints).batches(settings(), 1)
+    batches = jobs.Job(own, project.runtime, project.run, project.checkpoints).batches(settings(), 1)
     assert set(batches.names(0)) == {"train:6", "train:41", "train:8"}

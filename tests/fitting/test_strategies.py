@@ -12,7 +12,7 @@ import torch
 from baton import params, tracking
 from baton.batches import text_batches
 from baton.contracts.predictions import Predicted
-from baton.fitting import features, strategies, trainings
+from baton.fitting import features, jobs, strategies, trainings
 from baton.losses import class_losses
 from baton.models import model_folder
 from baton.predict import predict
@@ -33,12 +33,12 @@ FROZEN = {
 
 
 @pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainings.Job:
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> jobs.Job:
     """Write 48 documents of train to data/arrays."""
     monkeypatch.chdir(tmp_path)
     tiny.write_arrays(Path("data"))
-    return trainings.Job(
-        trainings.open_data(None),
+    return jobs.Job(
+        jobs.open_data(None),
         tiny.machine(),
         tracking.Run(),
         resume.StageCheckpoints(Path("checkpoints"), 1000.0, marks={"data/arrays": "1"}),
@@ -57,24 +57,24 @@ def settings(strategy: dict[str, Any], **changes: Any) -> params.Finetune:
     return params.Finetune.model_validate(tiny.TRAINING | own | changes)
 
 
-def new(job: trainings.Job, own: params.Finetune) -> model_folder.Classifier:
+def new(job: jobs.Job, own: params.Finetune) -> model_folder.Classifier:
     resolve.seed_everything(own.seed)
     return model_folder.create(Path("data/base"), own.head, 3, own, job.runtime.attention, job.data.input)
 
 
-def trained(job: trainings.Job, strategy: dict[str, Any], name: str, **changes: Any) -> strategies.Trained:
+def trained(job: jobs.Job, strategy: dict[str, Any], name: str, **changes: Any) -> strategies.Trained:
     own = settings(strategy, **changes)
     return strategies.train(partial(new, job, own), class_losses.cross_entropy(0.0, None), own, job, name)
 
 
-def logits(job: trainings.Job, made: strategies.Trained, name: str = "val") -> Predicted:
+def logits(job: jobs.Job, made: strategies.Trained, name: str = "val") -> Predicted:
     return predict(made.model.eval(), job.data.splits[name], job.runtime, 8)
 
 
 @pytest.mark.parametrize("head", [HEAD, MLP], ids=["linear", "mlp"])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_a_head_on_kept_features_learns_what_it_learns_on_the_frozen_model(
-    job: trainings.Job, head: params.Head, dropout: float
+    job: jobs.Job, head: params.Head, dropout: float
 ) -> None:
     own = head.model_copy(update={"dropout": dropout})
     kept = trained(job, {"kind": "head"}, "kept", head=own)
@@ -88,7 +88,7 @@ def test_a_head_on_kept_features_learns_what_it_learns_on_the_frozen_model(
     assert np.abs(logits(job, kept) - before).max() > 1e-2  # the control: training changed the answers
 
 
-def test_the_backbone_reads_each_document_once(job: trainings.Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backbone_reads_each_document_once(job: jobs.Job, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     batch = text_batches.TextSplit.batch
 
@@ -114,9 +114,7 @@ def test_the_backbone_reads_each_document_once(job: trainings.Job, monkeypatch: 
     assert sum(read) == len(job.data.splits["train"]) + len(job.data.splits["val"])
 
 
-def test_only_the_last_folders_of_features_are_kept(
-    job: trainings.Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_last_folders_of_features_are_kept(job: jobs.Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "KEEP", 2)
     for mark in "1234":
         own = dataclasses.replace(
@@ -126,7 +124,7 @@ def test_only_the_last_folders_of_features_are_kept(
         assert len(list(Path(".baton/features").iterdir())) == min(int(mark), 2)
 
 
-def test_augmentation_needs_the_backbone_in_every_epoch(job: trainings.Job) -> None:
+def test_augmentation_needs_the_backbone_in_every_epoch(job: jobs.Job) -> None:
     own = settings({"kind": "head"})
     assert features.why_not(own, job) is None
     varied = own.model_copy(update={"augmentation": object()})
@@ -134,7 +132,7 @@ def test_augmentation_needs_the_backbone_in_every_epoch(job: trainings.Job) -> N
 
 
 @pytest.mark.parametrize("kind", ["probe", "prototypes"])
-def test_a_fitted_head_answers_alike_on_features_and_in_the_model(job: trainings.Job, kind: str) -> None:
+def test_a_fitted_head_answers_alike_on_features_and_in_the_model(job: jobs.Job, kind: str) -> None:
     made = trained(job, {"kind": kind}, kind)
     for name in ("train", "val", "test"):
         on_features = predict(made.reading.model, made.reading.splits[name], job.runtime, 8)
@@ -147,7 +145,7 @@ def test_a_fitted_head_answers_alike_on_features_and_in_the_model(job: trainings
     assert all(torch.equal(state[each], untrained[each]) for each in state if not each.startswith("head."))
 
 
-def test_lora_ends_as_a_plain_model(job: trainings.Job) -> None:
+def test_lora_ends_as_a_plain_model(job: jobs.Job) -> None:
     made = trained(job, LORA, "lora")
     plain = new(job, settings({"kind": "full"}))
     assert list(made.model.state_dict()) == list(plain.state_dict())
@@ -158,7 +156,7 @@ def test_lora_ends_as_a_plain_model(job: trainings.Job) -> None:
     assert scores["loss"] == pytest.approx(made.figures["val_loss"], abs=1e-5)
 
 
-def test_pairs_train_the_backbone_and_then_fit_a_probe(job: trainings.Job) -> None:
+def test_pairs_train_the_backbone_and_then_fit_a_probe(job: jobs.Job) -> None:
     pairs = {"kind": "pairs", "steps": 30, "learning_rate": 3e-3}
     made, plain = trained(job, pairs, "pairs", batch_size=12), trained(job, {"kind": "probe"}, "probe")
     assert made.figures["steps"] == 30 and made.figures["trained_parameters"] == made.figures["parameters"]
@@ -174,13 +172,13 @@ def test_pairs_train_the_backbone_and_then_fit_a_probe(job: trainings.Job) -> No
     assert all(torch.equal(state[name], again[name]) for name in state)
 
 
-def test_features_of_other_weights_are_others(job: trainings.Job) -> None:
+def test_features_of_other_weights_are_others(job: jobs.Job) -> None:
     """A base model without weights of its own is drawn from the seed."""
-    own, val = settings({"kind": "probe"}), job.data.splits["val"]
+    own = settings({"kind": "probe"})
     one, other = new(job, own), new(job, own)
     with torch.no_grad():
         other.backbone.embeddings.word_embeddings.weight.normal_()
-    both = [np.array(features.computed(each, "val", val, own, job)) for each in (one, other)]
+    both = [np.array(features.Features(each, own, job)["val"].features) for each in (one, other)]
     assert np.abs(both[0] - both[1]).max() > 1e-3
-    again = features.computed(one, "val", val, own, job)
+    again = features.Features(one, own, job)["val"].features
     assert np.array_equal(again, both[0]) and len(job.reused) == 1

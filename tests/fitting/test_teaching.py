@@ -14,7 +14,7 @@ from baton.batches import array_splits
 from baton.contracts import predictions, transfer_set
 from baton.distill import soft_targets
 from baton.errors import DataError
-from baton.fitting import teaching, trainings
+from baton.fitting import jobs, teaching
 from baton.losses.class_losses import ClassLosses
 from baton.train import resume
 from tests import tiny
@@ -42,7 +42,7 @@ ROWS, REST = 48, 10
 
 
 @pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainings.Job:
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> jobs.Job:
     """Write 48 rows of train and ten without labels, and a teacher's answers."""
     monkeypatch.chdir(tmp_path)
     tiny.write_arrays(Path("data"))
@@ -56,8 +56,8 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trainings.Job:
             labels = array_splits.open_splits(Path("data/arrays"))["val"].targets.all
             logits = 9 * np.eye(3, dtype=np.float32)[labels]
         predictions.write_predictions(Path(f"data/predictions/teacher/{split}.parquet"), ids, logits)
-    return trainings.Job(
-        trainings.open_data(None),
+    return jobs.Job(
+        jobs.open_data(None),
         tiny.machine(),
         tracking.Run(),
         resume.StageCheckpoints(Path("checkpoints"), 1000.0),
@@ -86,10 +86,10 @@ def rest(sure: int = REST) -> teaching.Rest:
     return answer
 
 
-def test_the_student_reads_all_rows_and_keeps_the_teachers_logits(job: trainings.Job) -> None:
-    made = teaching.lesson(settings(), job, best(), rest())
+def test_the_student_reads_all_rows_and_keeps_the_teachers_logits(job: jobs.Job) -> None:
+    made, soft = teaching.lesson(settings(), job, best(), rest())
     assert len(made.job.data.splits["train"]) == ROWS + REST and made.job.whole == "transfer"
-    assert torch.equal(made.logits[:ROWS], torch.from_numpy(best()))
+    assert torch.equal(soft[:ROWS], torch.from_numpy(best()))
     assert made.labelled is not None and made.labelled.tolist() == [1.0] * ROWS + [0.0] * REST
     assert storage.read_json(teaching.KNOWN / "sources.json") == {
         "labelled": ROWS,
@@ -102,22 +102,22 @@ def test_the_student_reads_all_rows_and_keeps_the_teachers_logits(job: trainings
     assert len(job.data.splits["train"]) == ROWS
 
 
-def test_rows_of_which_no_source_is_confident_are_left_out(job: trainings.Job) -> None:
-    made = teaching.lesson(settings(confidence=0.9), job, best(), rest(sure=4))
+def test_rows_of_which_no_source_is_confident_are_left_out(job: jobs.Job) -> None:
+    made, _ = teaching.lesson(settings(confidence=0.9), job, best(), rest(sure=4))
     train = made.job.data.splits["train"]
     assert len(train) == ROWS + 4  # rows with labels stay
     batch = train.batch(np.arange(ROWS, ROWS + 4))
     assert batch.units.tolist() == list(range(ROWS, ROWS + 4))
 
 
-def test_a_row_without_label_has_no_part_in_the_loss_of_labels(job: trainings.Job) -> None:
-    made = teaching.lesson(settings(), job, best(), rest())
+def test_a_row_without_label_has_no_part_in_the_loss_of_labels(job: jobs.Job) -> None:
+    made, soft = teaching.lesson(settings(), job, best(), rest())
     batch = made.job.data.splits["train"].batch(np.arange(ROWS - 2, ROWS + 3))
     logits = torch.randn(5, 3, requires_grad=True)
 
     def gradient(labelled: torch.Tensor | None) -> torch.Tensor:
         loss = soft_targets.distillation(
-            ClassLosses(tiny.TASK), soft_targets.cached(made.logits), 1.0, 1.0, 0.0, None, None, labelled
+            ClassLosses(tiny.TASK), soft_targets.cached(soft), 1.0, 1.0, 0.0, None, None, labelled
         )
         return torch.autograd.grad(loss(lambda *_: logits, batch), logits)[0].abs().sum(dim=1)
 
@@ -125,39 +125,39 @@ def test_a_row_without_label_has_no_part_in_the_loss_of_labels(job: trainings.Jo
     assert (gradient(None) > 0).all()  # the control
 
 
-def test_the_mean_of_teacher_and_tfidf_teaches(job: trainings.Job) -> None:
-    made = teaching.lesson(settings(knowledge=(TEACHER, TFIDF)), job, best(), rest())
-    assert np.exp(made.logits.numpy()).sum(axis=1) == pytest.approx(np.ones(ROWS + REST), abs=1e-5)
+def test_the_mean_of_teacher_and_tfidf_teaches(job: jobs.Job) -> None:
+    _, soft = teaching.lesson(settings(knowledge=(TEACHER, TFIDF)), job, best(), rest())
+    assert np.exp(soft.numpy()).sum(axis=1) == pytest.approx(np.ones(ROWS + REST), abs=1e-5)
     names = {path.name for path in teaching.KNOWN.iterdir()}
     assert names == {"sources.json"} | {
         f"{name}.{split}.parquet" for name in ("teacher", "tfidf", "mean") for split in ("val", "test")
     }
 
 
-def test_soft_labels_of_a_file_teach_the_rows_that_they_name(job: trainings.Job) -> None:
+def test_soft_labels_of_a_file_teach_the_rows_that_they_name(job: jobs.Job) -> None:
     ids = array_splits.read_ids(Path("data/arrays"), "transfer")
     chosen = [ids[1], ids[ROWS + 2]]
     sure = np.log(np.array([[0.98, 0.01, 0.01]] * 2, np.float32))
     with pytest.raises(DataError, match=r"source\.soft_labels"):
         teaching.lesson(settings(knowledge=(FILE,)), job, best(), rest())
     predictions.write_predictions(teaching.SOFT, chosen, sure)
-    made = teaching.lesson(settings(knowledge=(FILE,)), job, best(), rest())
+    made, soft = teaching.lesson(settings(knowledge=(FILE,)), job, best(), rest())
     assert len(made.job.data.splits["train"]) == ROWS + 1, "nothing is known of nine rows"
-    shown = made.logits.numpy().argmax(axis=1)
+    shown = soft.numpy().argmax(axis=1)
     assert shown[1] == shown[ROWS + 2] == 0
     labels = job.data.splits["train"].targets.all
     others = np.arange(ROWS) != 1
     assert (shown[:ROWS][others] == labels[others]).all()
 
 
-def test_all_seeds_of_the_teacher_need_answers_that_were_kept(job: trainings.Job) -> None:
+def test_all_seeds_of_the_teacher_need_answers_that_were_kept(job: jobs.Job) -> None:
     every = (TEACHER | {"seeds": "all"},)
     with pytest.raises(DataError, match=r"finetune\.keep"):
         teaching.lesson(settings(knowledge=every), job, best(), rest())
 
 
-def test_nothing_changes_without_rows_or_sources_of_its_own(job: trainings.Job) -> None:
+def test_nothing_changes_without_rows_or_sources_of_its_own(job: jobs.Job) -> None:
     alone = {name: split for name, split in job.data.splits.items() if name != "transfer"}
-    data = trainings.Data(alone, job.data.task, job.data.input)
+    data = jobs.Data(alone, job.data.task, job.data.input)
     assert not teaching.needed(settings(), data)
     assert teaching.needed(settings(), job.data) and teaching.needed(settings(confidence=0.5), data)

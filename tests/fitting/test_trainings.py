@@ -15,7 +15,7 @@ from baton.contracts.task_spec import Sequence, TaskSpec
 from baton.distill import soft_targets
 from baton.errors import ModelError
 from baton.evaluate import inputs
-from baton.fitting import trainings
+from baton.fitting import jobs, trainings
 from baton.losses import class_losses
 from baton.models import classifier, model_folder, packing
 from baton.tasks import temperature
@@ -30,11 +30,11 @@ def train(rows: int) -> dict[str, object]:
     """Train a TinyViT whose last map is one pixel, in batches of eight; return the figures."""
     tiny.write_convolutional_base(Path("data/base"))
     tiny_images.write_arrays(Path("data"), {"train": rows, "val": 6, "test": 6})
-    data, settings, machine = trainings.open_data(None), tiny.training(epochs=1, batch_size=8), tiny.machine()
+    data, settings, machine = jobs.open_data(None), tiny.training(epochs=1, batch_size=8), tiny.machine()
     model = model_folder.create(
         Path("data/base"), HEAD, data.task.width, settings, machine.attention, data.input
     )
-    job = trainings.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
+    job = jobs.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
     return trainings.fit("teacher", model, class_losses.cross_entropy(0.0, None), settings, job).figures
 
 
@@ -44,11 +44,11 @@ def test_the_temperature_of_val_is_shipped_and_the_predictions_are_the_logits_be
     monkeypatch.chdir(tmp_path)
     base = tiny.write_convolutional_base(Path("data/base"))
     tiny_images.write_arrays(Path("data"), {"train": 6, "val": 20, "test": 6})
-    data, machine = trainings.open_data(None), tiny.machine()
+    data, machine = jobs.open_data(None), tiny.machine()
     model = model_folder.create(
         base, HEAD, data.task.width, tiny.training(), machine.attention, data.input
     ).eval()
-    job = trainings.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
+    job = jobs.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
     trainings.write(
         "teacher",
         model,
@@ -92,7 +92,7 @@ def test_nobody_predicts_what_nobody_reads(
     monkeypatch.chdir(tmp_path)
     base = tiny.write_convolutional_base(Path("data/base"))
     tiny_images.write_arrays(Path("data"), {"train": 6, "val": 20, "test": 6})
-    data, machine, predicted = trainings.open_data(None), tiny.machine(), []
+    data, machine, predicted = jobs.open_data(None), tiny.machine(), []
 
     def counted(model: object, split: object, *arguments: object) -> np.ndarray:
         predicted.append(len(split))  # type: ignore[arg-type]
@@ -102,7 +102,7 @@ def test_nobody_predicts_what_nobody_reads(
     model = model_folder.create(
         base, HEAD, data.task.width, tiny.training(), machine.attention, data.input
     ).eval()
-    job = trainings.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
+    job = jobs.Job(data, machine, tracking.Run(), resume.StageCheckpoints(Path("checkpoints"), 1000.0))
     answers = trainings.write(
         name,
         model,
@@ -120,11 +120,11 @@ def test_nobody_predicts_what_nobody_reads(
     )
 
 
-def texts(**changes: object) -> tuple[trainings.Job, model_folder.Classifier]:
+def texts(**changes: object) -> tuple[jobs.Job, model_folder.Classifier]:
     """Return a job with documents of at most 16 tokens, and a BERT."""
     tiny.write_arrays(Path("data"), copies=1)
-    job = trainings.Job(
-        trainings.open_data(None),
+    job = jobs.Job(
+        jobs.open_data(None),
         tiny.machine(**changes),
         tracking.Run(),
         resume.StageCheckpoints(Path("checks"), 1000.0),
@@ -180,12 +180,12 @@ def test_a_live_teacher_is_asked_whether_it_takes_packed_documents(
     ).packs
 
 
-def augmented(**changes: object) -> tuple[trainings.Job, model_folder.Classifier, params.Training]:
+def augmented(**changes: object) -> tuple[jobs.Job, model_folder.Classifier, params.Training]:
     """Return the job of `texts` with all operations on tokens, and with `changes`."""
     own = {"delete": 0.2, "swap": 0.2, "mask": 0.1, "mixup": 0.0} | changes
     settings = tiny.training(epochs=2, batch_size=8, augmentation=params.TextAugmentation.model_validate(own))
     job, model = texts(packing="auto")
-    data = trainings.open_data(settings.augmentation, tokenizer=Path("data/base"))
+    data = jobs.open_data(settings.augmentation, tokenizer=Path("data/base"))
     return dataclasses.replace(job, data=data), model, settings
 
 
@@ -221,7 +221,7 @@ def test_the_same_run_gives_the_same_bits_and_without_augmentation_others(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     job, model, settings = augmented()
-    plain = dataclasses.replace(job, data=trainings.open_data(None))
+    plain = dataclasses.replace(job, data=jobs.open_data(None))
     losses = []
     for name, own in (("first", job), ("again", job), ("plain", plain)):
         loss_fn = class_losses.cross_entropy(0.0, None)
@@ -243,8 +243,8 @@ def test_the_same_run_gives_the_same_bits_and_without_augmentation_others(
     ],
 )
 def test_beams_share_a_prediction_batch(task: TaskSpec, settings: dict[str, Any], expected: int) -> None:
-    data, checkpoints = trainings.Data({}, task, tiny.TEXT_INPUT), resume.StageCheckpoints(Path("c"), 1.0)
-    job = trainings.Job(data, tiny.machine(), tracking.Run(), checkpoints)
+    data, checkpoints = jobs.Data({}, task, tiny.TEXT_INPUT), resume.StageCheckpoints(Path("c"), 1.0)
+    job = jobs.Job(data, tiny.machine(), tracking.Run(), checkpoints)
     assert job.at_once(tiny.training(**settings)) == expected
 
 

@@ -9,7 +9,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from baton import params, tracking
 from baton.batches.alternating_batches import AlternatingBatches
-from baton.fitting import several_tasks, trainings
+from baton.fitting import jobs, several_tasks
 from baton.losses import task_losses
 from baton.losses.loss import Loss
 from baton.losses.loss import supervised as supervised_loss
@@ -28,10 +28,10 @@ def prepare(folder: Path) -> None:
     tiny_tasks.write(folder, "length", "words", "letters")
 
 
-def job(folder: Path, machine: resolve.Runtime, weight: float = WEIGHT) -> trainings.Job:
+def job(folder: Path, machine: resolve.Runtime, weight: float = WEIGHT) -> jobs.Job:
     """Return the job on these arrays."""
-    return trainings.Job(
-        trainings.open_data(None, folder / "arrays"),
+    return jobs.Job(
+        jobs.open_data(None, folder / "arrays"),
         machine,
         tracking.Run(),
         resume.StageCheckpoints(folder / "checkpoints", 1000.0),
@@ -41,7 +41,7 @@ def job(folder: Path, machine: resolve.Runtime, weight: float = WEIGHT) -> train
 
 
 def made(
-    folder: Path, own: trainings.Job, settings: params.Finetune, shared: bool = False
+    folder: Path, own: jobs.Job, settings: params.Finetune, shared: bool = False
 ) -> tuple[SeveralHeads, Loss, AlternatingBatches]:
     """Return model, loss and batches; `shared`: two tasks have one head (a negative control)."""
     resolve.seed_everything(0)

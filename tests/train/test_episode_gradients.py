@@ -40,7 +40,17 @@ def learner(data: Path, method: str) -> tuple[Any, Any]:
 def batches(data: Path, method: str, ranks: int = 1, rank: int = 0) -> EpisodeBatches:
     split, blocks = array_splits.open_splits(data / "arrays")["train"], BLOCKS[method]
     classes = rows_of_classes(split.targets, WAY, sum(blocks), "train", "x")
-    return EpisodeBatches(split, classes, WAY, blocks, EPISODES, 0, 10, rank=rank, ranks=ranks)
+    return EpisodeBatches(
+        split=split,
+        classes=classes,
+        way=WAY,
+        blocks=blocks,
+        batch_size=EPISODES,
+        seed=0,
+        steps=10,
+        rank=rank,
+        ranks=ranks,
+    )
 
 
 def flat(model: torch.nn.Module) -> torch.Tensor:

@@ -5,48 +5,25 @@ defense of the triplet loss, arXiv:1703.07737, section 2). A step has `accumulat
 are compared within a group; processes share the groups.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.batches.sampler import Split
-from baton.contracts.batch import Batch
+from baton.batches.grouped_batches import GroupedBatches
 
 
-@dataclass(frozen=True)
-class ClassBatches:
-    """`steps` steps of `batch_size` samples each, as one epoch."""
+@dataclass(frozen=True, kw_only=True)
+class ClassBatches(GroupedBatches):
+    """Steps of `batch_size` samples each, in `accumulation` groups."""
 
-    split: Split  # each row has one class
     batch_size: int
     accumulation: int
-    seed: int
-    steps: int
-    ids: Callable[[], Sequence[str]] = tuple  # of the rows; only read for error messages
-    rank: int = 0
-    ranks: int = 1
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """All steps."""
-        return self.steps
-
-    @property
-    def mean_length(self) -> float:
-        """The mean cost of a sample."""
-        return float(self.split.lengths.mean())
-
-    def size(self, step: int) -> int:
+    def size(self, step: int) -> int:  # noqa: ARG002  all steps have the same size
         """Return the number of samples of a step."""
-        return sum(map(len, self.groups(step)))
-
-    def names(self, step: int) -> list[str]:
-        """Return the ids of these samples."""
-        ids = self.ids()
-        return [ids[row] if ids else f"row {row}" for group in self.groups(step) for row in group]
+        return self.batch_size // self.accumulation * self.accumulation
 
     def groups(self, step: int) -> list[NDArray[np.int64]]:
         """Return the rows of each group of a step."""
@@ -55,17 +32,6 @@ class ClassBatches:
             _drawn(self._rows, size, np.random.default_rng((self.seed, step, group)))
             for group in range(self.accumulation)
         ]
-
-    def micro_batches(self, step: int) -> list[tuple[Batch, float]]:
-        """Return this rank's groups, each with its share of the step; a rank without one gets share 0."""
-        groups = self.groups(step)
-        own = groups[self.rank :: self.ranks]
-        if not own:
-            return [(self._batch(groups[0], step), 0.0)]
-        return [(self._batch(group, step), 1 / len(groups)) for group in own]
-
-    def _batch(self, rows: NDArray[np.int64], step: int) -> Batch:
-        return self.split.training_batch(rows, rows, self.seed, step)
 
     @cached_property
     def _rows(self) -> list[NDArray[np.int64]]:

@@ -4,15 +4,14 @@ An episode is a pure function of its key, such as (seed, step, number), so every
 same ones. A step of training has `batch_size` of them, each a part of its own; processes share them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baton.batches.sampler import Split
+from baton.batches.grouped_batches import GroupedBatches
 from baton.contracts.batch import Batch
 from baton.contracts.targets import Targets
 from baton.errors import TrainingError
@@ -116,63 +115,31 @@ class EpisodeBatch:
         return EpisodeBatch(tuple(block.to(device) for block in self.blocks))
 
 
-@dataclass(frozen=True)
-class EpisodeBatches:
-    """`steps` steps of `batch_size` episodes each, as one epoch.
+@dataclass(frozen=True, kw_only=True)
+class EpisodeBatches(GroupedBatches):
+    """Steps of `batch_size` episodes each.
 
-    An episode has `blocks`: the number of rows of each class in each of them.
+    An episode has `blocks`: the number of rows of each class in each of them. A batch has the rows of the
+    first class, then those of the next.
     """
 
-    split: Split  # each row has one class
     classes: Sequence[NDArray[np.int64]]  # see `rows_of_classes`
     way: int
     blocks: tuple[int, ...]
     batch_size: int
-    seed: int
-    steps: int
-    ids: Callable[[], Sequence[str]] = tuple  # of the rows; only read for error messages
-    rank: int = 0
-    ranks: int = 1
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """All steps."""
-        return self.steps
-
-    @cached_property
-    def mean_length(self) -> float:
-        """The mean cost of a sample."""
-        return float(self.split.lengths.mean())
 
     def size(self, step: int) -> int:  # noqa: ARG002  all steps have the same size
         """Return the number of samples of a step."""
         return self.batch_size * self.way * sum(self.blocks)
 
-    def names(self, step: int) -> list[str]:
-        """Return the ids of these samples."""
-        ids = self.ids()
-        rows = np.concatenate([episode.ravel() for episode in self.episodes(step)])
-        return [ids[row] if ids else f"row {row}" for row in rows]
-
-    def episodes(self, step: int) -> list[NDArray[np.int64]]:
+    def groups(self, step: int) -> list[NDArray[np.int64]]:
         """Return the rows of each episode of a step, (way, rows of a class)."""
         return [
             draw(self.classes, self.way, sum(self.blocks), (self.seed, step, number))
             for number in range(self.batch_size)
         ]
 
-    def micro_batches(self, step: int) -> list[tuple[Batch, float]]:
-        """Return this rank's episodes, each with its share of the step; a rank without one gets share 0.
-
-        A batch has the rows of the first class, then those of the next.
-        """
-        episodes = self.episodes(step)
-        own = episodes[self.rank :: self.ranks]
-        if not own:
-            return [(self._batch(episodes[0], step), 0.0)]
-        return [(self._batch(episode, step), 1 / len(episodes)) for episode in own]
-
-    def _batch(self, episode: NDArray[np.int64], step: int) -> Batch:
-        parts = np.split(episode, np.cumsum(self.blocks)[:-1], axis=1)  # each (way, rows of a class)
-        made = [self.split.training_batch(part.ravel(), episode.ravel(), self.seed, step) for part in parts]
+    def _batch(self, group: NDArray[np.int64], step: int) -> Batch:
+        parts = np.split(group, np.cumsum(self.blocks)[:-1], axis=1)  # each (way, rows of a class)
+        made = [self.split.training_batch(part.ravel(), group.ravel(), self.seed, step) for part in parts]
         return made[0] if len(made) == 1 else EpisodeBatch(tuple(made))

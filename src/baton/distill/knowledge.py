@@ -7,17 +7,17 @@ not outvote the others.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baton import params
-from baton.linear.regularisation import logistic, regularised
+from baton.contracts.soft_labels import FLOOR
+from baton.linear.regularisation import TFIDF_TOLERANCE, logistic, regularised
 from baton.linear.tfidf import vectorize
 from baton.tasks import temperature
 
-TOLERANCE = 1e-4
-FLOOR = 1e-6  # the least probability
 Logits = NDArray[np.float64]
 
 
@@ -90,10 +90,8 @@ def tfidf(
     )
     vectorizer, features = vectorize(settings, texts["train"])
 
-    def make(c: float) -> object:
-        return logistic(TOLERANCE, c)
-
     held = vectorizer.transform(texts["val"]), labels["val"]
+    make = partial(logistic, TFIDF_TOLERANCE)
     model, chosen = regularised(make, own.C, (features, labels["train"], None), held)
     answers = {
         split: _log(model, vectorizer.transform(read), classes)
@@ -105,7 +103,7 @@ def tfidf(
         if len(known := np.unique(labels["train"][fitted])) == 1:  # a fold of few rows
             answers["train"][scored] = of_labels(np.repeat(known, len(scored)), classes)
             continue
-        part = logistic(TOLERANCE, chosen).fit(features[fitted], labels["train"][fitted])
+        part = make(chosen).fit(features[fitted], labels["train"][fitted])
         answers["train"][scored] = _log(part, features[scored], classes)
     return Source("tfidf", own.weight, answers)
 

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from baton import params
 from baton.contracts.text_pairs import Pair
 from baton.errors import ParamsError
-from baton.linear.regularisation import TOLERANCE, logistic, regularised, svm
+from baton.linear.regularisation import TFIDF_TOLERANCE, TOLERANCE, logistic, regularised, svm
 from baton.linear.tfidf import vectorize
 from baton.tasks import temperature as temperatures
 from baton.tasks.metrics import FLOOR, log_probabilities
@@ -124,7 +124,7 @@ def fit(
             return Fitted(vectorizer, model.fit(vectorizer.transform(inputs), labels, weights), classes)
         case params.TfidfBaseline():
             vectorizer, features = vectorize(baseline, inputs)
-            make = svm if baseline.model == "svm" else partial(logistic, 1e-4)
+            make = svm if baseline.model == "svm" else partial(logistic, TFIDF_TOLERANCE)
         case params.PixelsBaseline():
             vectorizer, features, make = FunctionTransformer(), inputs, partial(logistic, TOLERANCE)
         case params.BandsBaseline() | params.FeaturesBaseline(model="linear"):

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from baton import params, storage
+from baton.contracts.knowledge import LIST, MEAN
 from baton.evaluate import inputs
 from baton.evaluate.inputs import Rows
 from baton.evaluate.report.wording import percent, spelled
 from baton.evaluate.task_reports import TaskReports
 from baton.tasks.figure_scale import Scale
-
-LIST, MEAN = "sources.json", "mean"
 
 
 def figures(

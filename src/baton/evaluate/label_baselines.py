@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from baton import params
 from baton.evaluate import baselines
 from baton.evaluate.label_outputs import LARGEST, LabelOutputs, of_probabilities
-from baton.linear.regularisation import TOLERANCE, logistic, regularised, svm
+from baton.linear.regularisation import TFIDF_TOLERANCE, TOLERANCE, logistic, regularised, svm
 from baton.linear.tfidf import vectorize
 from baton.tasks.label_figures import micro_f1
 from baton.tasks.label_thresholds import crossed
@@ -117,7 +117,7 @@ def fit(
             return LabelFitted(lambda rows: np.tile(logits, (len(rows), 1)))
         case params.TfidfBaseline():
             vectorizer, features = vectorize(baseline, inputs)
-            make = svm if baseline.model == "svm" else partial(logistic, 1e-4)
+            make = svm if baseline.model == "svm" else partial(logistic, TFIDF_TOLERANCE)
         case params.PixelsBaseline():
             vectorizer, features = FunctionTransformer(), inputs
             make = partial(logistic, TOLERANCE)

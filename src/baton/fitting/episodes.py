@@ -9,14 +9,14 @@ import dataclasses
 import torch
 
 from baton import console, params
-from baton.batches import array_splits, subset
+from baton.batches import array_splits
 from baton.batches.episodes import EpisodeBatches, rows_of_classes
 from baton.errors import TrainingError
-from baton.fitting import novel_figures, pairs, trainings
+from baton.fitting import jobs, novel_figures, pairs, trainings
 from baton.fitting.seed_choice import Figures
 from baton.losses import episode_losses
 from baton.losses.loss import Loss
-from baton.models.model_folder import Classifier
+from baton.models.classifier import Classifier, headless
 from baton.train import reptile
 
 
@@ -25,7 +25,7 @@ def fit(
     model: Classifier,
     strategy: params.EpisodesStrategy,
     settings: params.Finetune,
-    job: trainings.Job,
+    job: jobs.Job,
 ) -> trainings.Fitted:
     """Train the backbone for `strategy.steps` steps.
 
@@ -37,23 +37,14 @@ def fit(
     """
     novel = array_splits.open_novel(job.arrays)
     chosen = settings.episodes is not None and novel_figures.VALIDATION in novel
-    own = settings.model_copy(
-        update={
-            "strategy": params.FullStrategy(kind="full"),
-            "learning_rate": strategy.learning_rate,
-            "epochs": 1,
-            "min_steps": 0,
-            "evaluations_per_epoch": strategy.evaluations if chosen else 1,
-            "early_stopping": None,
-            "metric": "accuracy" if chosen else "loss",
-        }
+    own = pairs.in_one_epoch(
+        settings,
+        strategy,
+        evaluations=strategy.evaluations if chosen else 1,
+        metric="accuracy" if chosen else "loss",
     )
     train, runtime, blocks = job.data.splits["train"], job.runtime, _blocks(strategy)
     classes = rows_of_classes(train.targets, strategy.way, sum(blocks), "train", "finetune.strategy")
-
-    def ids() -> list[str]:
-        found = array_splits.read_ids(job.arrays, "train")
-        return train.names(found) if isinstance(train, subset.Part) else found
 
     def validate() -> Figures:
         if settings.episodes is None or not chosen:
@@ -62,17 +53,23 @@ def fit(
         return {"accuracy": float(found.accuracies.mean()), "loss": float(found.losses.mean())}
 
     def course(packs: bool) -> trainings.Course:
-        read = train.packed() if packs else train
-        sizes = strategy.way, blocks, strategy.batch_size, own.seed, strategy.steps
-        batches = EpisodeBatches(read, classes, *sizes, ids, runtime.rank, runtime.processes)
+        batches = EpisodeBatches(
+            split=train.packed() if packs else train,
+            classes=classes,
+            way=strategy.way,
+            blocks=blocks,
+            batch_size=strategy.batch_size,
+            seed=own.seed,
+            steps=strategy.steps,
+            ids=job.names,
+            rank=runtime.rank,
+            ranks=runtime.processes,
+        )
         return trainings.Course(batches, validate, strategy.steps * batches.size(0))
 
     learner, loss_fn, job = _method(model, strategy, job)
-    head, model.head = model.head, torch.nn.Identity()  # type: ignore[assignment]
-    try:
+    with headless(model):
         return trainings.fit(name, learner, loss_fn, own, job, course=course)
-    finally:
-        model.head = head
 
 
 def _blocks(strategy: params.EpisodesStrategy) -> tuple[int, ...]:
@@ -85,8 +82,8 @@ def _blocks(strategy: params.EpisodesStrategy) -> tuple[int, ...]:
 
 
 def _method(
-    model: Classifier, strategy: params.EpisodesStrategy, job: trainings.Job
-) -> tuple[torch.nn.Module, Loss, trainings.Job]:
+    model: Classifier, strategy: params.EpisodesStrategy, job: jobs.Job
+) -> tuple[torch.nn.Module, Loss, jobs.Job]:
     """Return what the loop trains, by which loss, and the job, whose runtime may have to change."""
     match strategy.method:
         case params.PrototypicalEpisodes():

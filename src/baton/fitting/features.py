@@ -9,6 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +24,15 @@ from baton.contracts import transfer_set
 from baton.contracts.input_spec import AudioInput
 from baton.contracts.ragged import Ragged, taken
 from baton.contracts.written_texts import Texts
-from baton.fitting import trainings
-from baton.models.model_folder import Classifier
+from baton.fitting import jobs
+from baton.models.classifier import Classifier, headless
 from baton.predict import predict
 from baton.runtime import distributed
 
 KEEP = 8  # folders
 
 
-def why_not(settings: params.Finetune, job: trainings.Job) -> str | None:
+def why_not(settings: params.Finetune, job: jobs.Job) -> str | None:
     """Return why a head cannot be trained on features that are computed once, or None if it can."""
     if settings.augmentation is not None:
         return "augmentation changes what the backbone reads in each epoch"
@@ -43,25 +44,21 @@ def why_not(settings: params.Finetune, job: trainings.Job) -> str | None:
     return None
 
 
-def splits(model: Classifier, settings: params.Finetune, job: trainings.Job) -> Mapping[str, Split]:
-    """Return all splits but the transfer set by their features, computed when they are first asked for."""
-    return Features(model, settings, job)
-
-
 class Features(Mapping[str, Split]):
-    """See `splits`."""
+    """All splits but the transfer set by what the head reads, computed when they are first asked for.
 
-    def __init__(self, model: Classifier, settings: params.Finetune, job: trainings.Job) -> None:
-        """Compute nothing yet."""
+    Features are (samples, width) or (units, width); units that are not read have zeros. Those of a part of
+    the training rows are taken from those of all. The model is in eval mode afterwards.
+    """
+
+    def __init__(self, model: Classifier, settings: params.Finetune, job: jobs.Job) -> None:
+        """Compute nothing yet; meanwhile the backbone must not change."""
         self.model, self.settings, self.job = model, settings, job
-        self.known: dict[str, Split] = {}
+        self._known: dict[str, NDArray[np.float32]] = {}
 
-    def __getitem__(self, name: str) -> Split:
-        if name not in self.known:
-            split = self.job.data.splits[name]
-            found = computed(self.model, name, split, self.settings, self.job)
-            self.known[name] = FeatureSplit(split, found)
-        return self.known[name]
+    def __getitem__(self, name: str) -> FeatureSplit:
+        split = self.job.data.splits[name]
+        return FeatureSplit(split, self._of(name, split))
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self.job.data.splits if name != transfer_set.TRANSFER)
@@ -69,64 +66,55 @@ class Features(Mapping[str, Split]):
     def __len__(self) -> int:
         return len(list(iter(self)))
 
+    def _of(self, name: str, split: Split) -> NDArray[np.float32]:
+        if isinstance(split, subset.Part):
+            whole, units = self._of(self.job.whole, split.whole), split.whole.units
+            return whole[split.chosen if units is None else taken(units.offsets, split.chosen)[0]]
+        if name not in self._known:
+            self._known[name] = self._kept(name, split)
+        return self._known[name]
 
-def computed(
-    model: Classifier, name: str, split: Split, settings: params.Finetune, job: trainings.Job
-) -> NDArray[np.float32]:
-    """Return the inputs of the head for the split called `name`, (samples, width) or (units, width).
+    def _kept(self, name: str, split: Split) -> NDArray[np.float32]:
+        """Return the features of a split from the disk, or compute and keep them there."""
+        if self._folder is None:
+            return of(self.model, split, self.settings, self.job, f"features of {name}")
+        path, cost = self._folder / f"{name}.npy", self._folder / f"{name}.json"
+        if not distributed.once(path.is_file):
+            start = time.monotonic()
+            found = of(self.model, split, self.settings, self.job, f"features of {name}")
+            if self.job.runtime.is_main:
+                storage.write_json(cost, {"seconds": time.monotonic() - start})
+                with storage.atomic_file(path) as temporary, temporary.open("wb") as file:
+                    np.save(file, found, allow_pickle=False)
+                _forget(self._folder)
+            distributed.barrier()
+        else:  # what is compared with other ways to train costs what it would cost alone
+            self.job.reused.append(distributed.once(lambda: float(storage.read_json(cost)["seconds"])))
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
-    Those of a part of the training rows are taken from those of all. Units that are not read have zeros. The
-    model is in eval mode afterwards.
-    """
-    if isinstance(split, subset.Part):
-        whole = computed(model, job.whole, split.whole, settings, job)
-        units = split.whole.units
-        return whole[split.chosen if units is None else taken(units.offsets, split.chosen)[0]]
-    folder = _folder(model, settings, job)
-    if folder is None:
-        return of(model, split, settings, job, f"features of {name}")
-    path, cost = folder / f"{name}.npy", folder / f"{name}.json"
-    if not distributed.once(path.is_file):
-        start = time.monotonic()
-        found = of(model, split, settings, job, f"features of {name}")
-        if job.runtime.is_main:
-            storage.write_json(cost, {"seconds": time.monotonic() - start})
-            with storage.atomic_file(path) as temporary, temporary.open("wb") as file:
-                np.save(file, found, allow_pickle=False)
-            _forget(folder)
-        distributed.barrier()
-    else:  # what is compared with other ways to train costs what it would cost alone
-        job.reused.append(distributed.once(lambda: float(storage.read_json(cost)["seconds"])))
-    return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    @cached_property
+    def _folder(self) -> Path | None:
+        """The folder of these arrays', these weights', this code's and machine's features.
+
+        None: the job is not a stage's, and nobody knows what they depend on.
+        """
+        marks, settings = self.job.checkpoints.marks, self.settings
+        if marks is None:
+            return None
+        known = {key: value for key, value in marks.items() if not key.startswith("params finetune.")}
+        known |= {"pooling": settings.head.pooling, "batch": str(self.job.at_once(settings))}
+        content = json.dumps(known | {"weights": _digest(self.model)}, sort_keys=True)
+        return storage.state("features") / hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def of(
-    model: Classifier, split: Split, settings: params.Finetune, job: trainings.Job, said: str
+    model: Classifier, split: Split, settings: params.Finetune, job: jobs.Job, said: str
 ) -> NDArray[np.float32]:
-    """Return the same without keeping it; `said` names the work on a progress bar."""
-    head, model.head = model.head, torch.nn.Identity()  # type: ignore[assignment]
-    try:
-        with console.progress(said, len(split), "samples") as advance:
-            found = predict(model.eval(), split, job.runtime, job.at_once(settings), advance)
-    finally:
-        model.head = head
+    """Return the features of a split without keeping them; `said` names the work on a progress bar."""
+    with headless(model), console.progress(said, len(split), "samples") as advance:
+        found = predict(model.eval(), split, job.runtime, job.at_once(settings), advance)
     assert not isinstance(found, Texts), "params refuse heads on models that write texts"
     return found.values if isinstance(found, Ragged) else found
-
-
-def _folder(model: Classifier, settings: params.Finetune, job: trainings.Job) -> Path | None:
-    """Return the folder of these arrays', these weights', this code's and machine's features.
-
-    None: the job is not a stage's, and nobody knows what they depend on.
-    """
-    if job.checkpoints.marks is None:
-        return None
-    marks = {
-        key: value for key, value in job.checkpoints.marks.items() if not key.startswith("params finetune.")
-    }
-    own = {"pooling": settings.head.pooling, "batch": str(job.at_once(settings)), "weights": _digest(model)}
-    content = json.dumps(marks | own, sort_keys=True)
-    return storage.state("features") / hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _digest(model: Classifier) -> str:

@@ -10,7 +10,7 @@ from baton import console, params
 from baton.batches import array_splits, episodes
 from baton.batches.sampler import Split
 from baton.contracts import novel_classes
-from baton.fitting import features, trainings
+from baton.fitting import features, jobs
 from baton.fitting.seed_choice import Figures
 from baton.models.model_folder import Classifier
 from baton.tasks import episode_figures
@@ -19,7 +19,7 @@ from baton.tasks.episode_figures import Scores
 VALIDATION = novel_classes.SPLITS["validation"]
 
 
-def figures(model: Classifier, settings: params.Finetune, job: trainings.Job) -> Figures:
+def figures(model: Classifier, settings: params.Finetune, job: jobs.Job) -> Figures:
     """Return `episodes_SPLIT`, the mean accuracy, and `episodes_SPLIT_half_width` of its 95% interval.
 
     SPLIT is `validation` or `test`. Without `settings.episodes` there are none.
@@ -49,7 +49,7 @@ def scored(
     splits: Mapping[str, Split],
     wanted: params.Episodes,
     settings: params.Finetune,
-    job: trainings.Job,
+    job: jobs.Job,
 ) -> Scores:
     """Return the figures of all episodes on the split called `name`; the model is in eval mode afterwards."""
     split, each = splits[name], wanted.shots + wanted.queries

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from baton import params
-from baton.batches import array_splits, subset
+from baton.batches import subset
 from baton.batches.class_batches import ClassBatches
-from baton.fitting import trainings
+from baton.fitting import jobs, trainings
 from baton.fitting.seed_choice import Figures
 from baton.losses import pair_losses
-from baton.models.model_folder import Classifier
+from baton.models.classifier import Classifier, headless
 from baton.predict import predict
 
 MOST = 2000  # rows of val whose pairs are compared: two million
@@ -26,45 +26,52 @@ def fit(
     model: Classifier,
     strategy: params.PairsStrategy,
     settings: params.Finetune,
-    job: trainings.Job,
+    job: jobs.Job,
 ) -> trainings.Fitted:
     """Train the backbone for `strategy.steps` steps; the last weights count, as in SetFit."""
-    assert settings.batch_size is not None, "params refuse a token budget"
-    own = settings.model_copy(
+    size, own = settings.batch_size, in_one_epoch(settings, strategy)
+    assert size is not None, "params refuse a token budget"
+    train, runtime = job.data.splits["train"], job.runtime
+
+    def course(packs: bool) -> trainings.Course:
+        batches = ClassBatches(
+            split=train.packed() if packs else train,
+            batch_size=size,
+            accumulation=own.accumulation,
+            seed=own.seed,
+            steps=strategy.steps,
+            ids=job.names,
+            rank=runtime.rank,
+            ranks=runtime.processes,
+        )
+        validate = partial(similarity, model, settings, job, packs)
+        return trainings.Course(batches, validate, strategy.steps * size)
+
+    with headless(model):
+        return trainings.fit(name, model, pair_losses.cosine, own, job, course=course)
+
+
+def in_one_epoch(
+    settings: params.Finetune,
+    strategy: params.PairsStrategy | params.EpisodesStrategy,
+    evaluations: int = 1,
+    metric: str = "loss",
+) -> params.Finetune:
+    """Return the settings of training all of a backbone for the strategy's steps, as one epoch."""
+    return settings.model_copy(
         update={
             "strategy": params.FullStrategy(kind="full"),
             "learning_rate": strategy.learning_rate,
             "epochs": 1,
             "min_steps": 0,
-            "evaluations_per_epoch": 1,
+            "evaluations_per_epoch": evaluations,
             "early_stopping": None,
-            "metric": "loss",
+            "metric": metric,
         }
     )
-    train, runtime = job.data.splits["train"], job.runtime
-
-    def course(packs: bool) -> trainings.Course:
-        read = train.packed() if packs else train
-        sizes = own.batch_size or 0, own.accumulation, own.seed, strategy.steps
-
-        def ids() -> list[str]:
-            found = array_splits.read_ids(job.arrays, "train")
-            return train.names(found) if isinstance(train, subset.Part) else found
-
-        batches = ClassBatches(read, *sizes, ids, runtime.rank, runtime.processes)
-        validate = partial(similarity, model, settings, job, packs)
-        return trainings.Course(batches, validate, strategy.steps * (own.batch_size or 0))
-
-    head, model.head = model.head, torch.nn.Identity()  # type: ignore[assignment]
-    try:
-        return trainings.fit(name, model, pair_losses.cosine, own, job, course=course)
-    finally:
-        model.head = head
 
 
-def similarity(
-    model: Classifier, settings: params.Finetune, job: trainings.Job, packs: bool = False
-) -> Figures:
+def similarity(model: Classifier, settings: params.Finetune, job: jobs.Job, packs: bool = False) -> Figures:
     """Return the loss of all pairs of at most `MOST` rows of val, for a model whose head is the identity."""
     val = job.data.splits["val"]
     if len(val) > MOST:

@@ -15,7 +15,7 @@ from baton.contracts import fitted_values, predictions
 from baton.contracts.predictions import Predicted
 from baton.contracts.task_batch import MAIN
 from baton.contracts.task_spec import Numbers
-from baton.fitting import trainings
+from baton.fitting import jobs, trainings
 from baton.fitting.seed_choice import PREDICTIONS, Figures
 from baton.losses import loss, several_tasks, task_losses
 from baton.losses.loss import Loss
@@ -36,7 +36,7 @@ class Answers(NamedTuple):
     test: Predicted
 
 
-def with_heads(model: Classifier, job: trainings.Job) -> nn.Module:
+def with_heads(model: Classifier, job: jobs.Job) -> nn.Module:
     """Add the heads of the other tasks, initialised from torch's global seed; without any, return `model`."""
     if not job.others:
         return model
@@ -47,7 +47,7 @@ def with_heads(model: Classifier, job: trainings.Job) -> nn.Module:
     heads = {name: (own.settings.head, own.data.task.width) for name, own in job.others.items()}
     made = several_heads.with_heads(model, heads)
     for name, own in job.others.items():
-        trainings.start_from_prior(HeadAlone(made.of(name)), own.data)
+        jobs.start_from_prior(HeadAlone(made.of(name)), own.data)
     return made
 
 
@@ -56,7 +56,7 @@ def main_alone(model: nn.Module) -> Classifier:
     return cast("Classifier", getattr(model, "classifier", model))
 
 
-def loss_of(main: Loss, settings: params.Finetune, job: trainings.Job) -> Loss:
+def loss_of(main: Loss, settings: params.Finetune, job: jobs.Job) -> Loss:
     """Return the loss of the batches of a job; that of the main task alone is `main`.
 
     Label smoothing and class weights of params are those of every task that has classes or labels.
@@ -66,8 +66,8 @@ def loss_of(main: Loss, settings: params.Finetune, job: trainings.Job) -> Loss:
     tasks = {MAIN: several_tasks.Weighted(main, 1.0)}
     for name, own in job.others.items():
         task, names = task_losses.of(own.data.task), not isinstance(own.data.task, Numbers)
-        weights = trainings.class_weights(settings, own.data, job.runtime) if names else None
-        of_rows = trainings.row_weights(own.data, job.runtime, own.arrays)
+        weights = jobs.class_weights(settings, own.data, job.runtime) if names else None
+        of_rows = jobs.row_weights(own.data, job.runtime, own.arrays)
         smoothing = settings.label_smoothing if names else 0.0
         tasks[name] = several_tasks.Weighted(
             loss.supervised(task, smoothing, weights, of_rows), own.settings.weight
@@ -75,14 +75,12 @@ def loss_of(main: Loss, settings: params.Finetune, job: trainings.Job) -> Loss:
     return several_tasks.of(tasks)
 
 
-def answers(model: nn.Module, settings: params.Finetune, job: trainings.Job, packs: bool) -> list[Answers]:
+def answers(model: nn.Module, settings: params.Finetune, job: jobs.Job, packs: bool) -> list[Answers]:
     """Return what a trained model says on val and test of the other tasks; all ranks predict."""
     return [*_answers(model, settings, job, packs)]
 
 
-def _answers(
-    model: nn.Module, settings: params.Finetune, job: trainings.Job, packs: bool
-) -> Iterator[Answers]:
+def _answers(model: nn.Module, settings: params.Finetune, job: jobs.Job, packs: bool) -> Iterator[Answers]:
     for name, own in job.others.items():
         from baton.models.several_heads import OneTask
 
@@ -98,7 +96,7 @@ def _answers(
         yield Answers(name, **found)
 
 
-def figures(given: list[Answers], settings: params.Finetune, job: trainings.Job, steps: int) -> Figures:
+def figures(given: list[Answers], settings: params.Finetune, job: jobs.Job, steps: int) -> Figures:
     """Return `tasks/NAME/val_FIGURE` of the other tasks, and of all the steps that each had, `.../steps`."""
     if not job.others:
         return {}
@@ -114,7 +112,7 @@ def figures(given: list[Answers], settings: params.Finetune, job: trainings.Job,
     return found
 
 
-def write(given: list[Answers], job: trainings.Job) -> None:
+def write(given: list[Answers], job: jobs.Job) -> None:
     """Write data/predictions/teacher/tasks/NAME: val, test, and the values that were fitted on val."""
     for own in given:
         other = job.others[own.task]

@@ -11,7 +11,7 @@ from baton import console, params, tracking
 from baton.batches import subset
 from baton.batches.sampler import Split
 from baton.contracts import row_attributes
-from baton.fitting import strategies, trainings
+from baton.fitting import jobs, strategies, trainings
 from baton.fitting.seed_choice import ARRAYS
 from baton.fitting.strategies import Logits, Make, Trained
 from baton.losses.loss import Loss
@@ -23,7 +23,7 @@ from baton.train.state import merit
 REST = "rest"  # the split of the rows that a fold leaves out
 
 
-def train(make: Make, loss_fn: Loss, settings: params.Finetune, job: trainings.Job) -> Trained:
+def train(make: Make, loss_fn: Loss, settings: params.Finetune, job: jobs.Job) -> Trained:
     """Train the teacher of one seed; with few rows, `auto` first chooses among its strategies.
 
     The figures then also hold `cross_validated_KIND`, the main figure of each strategy on left-out rows, and
@@ -62,7 +62,7 @@ def _why(rows: int, most: int) -> str:
     return f"{rows:,} rows, more than {most:,}" if rows > most else "one unit, which cannot be divided"
 
 
-def _left_out(make: Make, loss_fn: Loss, settings: params.Finetune, job: trainings.Job, folds: int) -> Logits:
+def _left_out(make: Make, loss_fn: Loss, settings: params.Finetune, job: jobs.Job, folds: int) -> Logits:
     """Return the logits of all rows of train, (rows, width), each by a model of a fold that left it out.
 
     Each fold picks its checkpoint on val, as the final run does.

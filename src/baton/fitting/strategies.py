@@ -18,7 +18,7 @@ from baton.batches.feature_batches import FeatureSplit
 from baton.batches.sampler import Split
 from baton.contracts import row_attributes
 from baton.contracts.task_spec import Labels
-from baton.fitting import episodes, features, pairs, trainings
+from baton.fitting import episodes, features, jobs, pairs, trainings
 from baton.fitting.seed_choice import ARRAYS, Figures
 from baton.losses.loss import Loss
 from baton.models.classifier import HeadAlone
@@ -47,7 +47,7 @@ class Trained(NamedTuple):
 
 
 def train(
-    make: Make, loss_fn: Loss, settings: params.Finetune, job: trainings.Job, name: str = "teacher"
+    make: Make, loss_fn: Loss, settings: params.Finetune, job: jobs.Job, name: str = "teacher"
 ) -> Trained:
     """Train by `settings.strategy`, whose kind is not `auto`, under the name `name`."""
     match settings.strategy:
@@ -74,9 +74,7 @@ def train(
     return Trained(model, *made, trainings.Reading(model, job.data.splits))
 
 
-def _head(
-    model: Classifier, loss_fn: Loss, settings: params.Finetune, job: trainings.Job, name: str
-) -> Trained:
+def _head(model: Classifier, loss_fn: Loss, settings: params.Finetune, job: jobs.Job, name: str) -> Trained:
     """Train the head on features that the frozen backbone computes once."""
     reading = _on_features(model, settings, job)
     named = {name: reading.splits[name] for name in ("train", "val")}
@@ -91,7 +89,7 @@ def _adapted(
     strategy: params.LoraStrategy,
     loss_fn: Loss,
     settings: params.Finetune,
-    job: trainings.Job,
+    job: jobs.Job,
     name: str,
 ) -> Trained:
     """Train low-rank adapters and the head, and merge the adapters into the weights."""
@@ -106,7 +104,7 @@ def _adapted(
 
 
 def _then_probed(
-    model: Classifier, made: trainings.Fitted, settings: params.Finetune, job: trainings.Job
+    model: Classifier, made: trainings.Fitted, settings: params.Finetune, job: jobs.Job
 ) -> Trained:
     """Fit a probe to the features of a backbone that was trained without a head."""
     unkept = resume.StageCheckpoints(job.checkpoints.folder, job.checkpoints.seconds)  # the backbone changed
@@ -120,7 +118,7 @@ def _then_probed(
     return probed._replace(curve=curve, figures=figures)
 
 
-def fitted(model: Classifier, settings: params.Finetune, job: trainings.Job) -> Trained:
+def fitted(model: Classifier, settings: params.Finetune, job: jobs.Job) -> Trained:
     """Give `model` the head that `settings.strategy` computes; its curve is one validation."""
     reading = _on_features(model, settings, job)
     split, own = job.data.splits["train"], reading.splits["train"]
@@ -144,16 +142,14 @@ def fitted(model: Classifier, settings: params.Finetune, job: trainings.Job) -> 
     return Trained(model, curve, figures, False, reading)
 
 
-def _on_features(model: Classifier, settings: params.Finetune, job: trainings.Job) -> trainings.Reading:
+def _on_features(model: Classifier, settings: params.Finetune, job: jobs.Job) -> trainings.Reading:
     """Return the head alone and its features; of a model that is split over processes, all of it."""
     if job.runtime.sharding == "full":
         return trainings.Reading(model, job.data.splits)
-    return trainings.Reading(HeadAlone(model.head), features.splits(model, settings, job))
+    return trainings.Reading(HeadAlone(model.head), features.Features(model, settings, job))
 
 
-def _linear(
-    read: NDArray[np.float32], split: Split, settings: params.Finetune, job: trainings.Job
-) -> probe.Probe:
+def _linear(read: NDArray[np.float32], split: Split, settings: params.Finetune, job: jobs.Job) -> probe.Probe:
     """Fit the head on the features of `split`, which is train or a part of it."""
     whole = split.whole if isinstance(split, subset.Part) else split
     rows = split.chosen if isinstance(split, subset.Part) else np.arange(len(split))
@@ -170,7 +166,7 @@ def _linear(
     return distributed.once(lambda: probe.fit(read, labels, task.width, balanced, inner, own))
 
 
-def _suited(reading: trainings.Reading, job: trainings.Job) -> Figures:
+def _suited(reading: trainings.Reading, job: jobs.Job) -> Figures:
     """Return how well the frozen features suit train's targets, `logme`, if the task defines that."""
     own = reading.splits["train"]
     if (

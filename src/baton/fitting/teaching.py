@@ -1,7 +1,7 @@
 """What a student is taught: the rows that it reads, its soft targets, and which rows' labels count.
 
-Inputs: the settings of `distill`, its job, the teacher's predictions -> `Lesson`. Rows without labels
-(`contracts.transfer_set`) are taught by soft targets alone.
+Inputs: the settings of `distill`, its job, the teacher's predictions -> `Rows`, and soft targets. Those
+without labels (`contracts.transfer_set`) are taught by soft targets alone.
 """
 
 import dataclasses
@@ -16,44 +16,38 @@ from numpy.typing import NDArray
 
 from baton import console, params, storage
 from baton.batches import array_splits, subset
-from baton.contracts import predictions, row_attributes
+from baton.contracts import predictions, row_attributes, soft_labels, text_pairs
+from baton.contracts.knowledge import FOLDER, LIST, MEAN
 from baton.contracts.transfer_set import TABLE, TRANSFER
 from baton.distill import knowledge
 from baton.distill.knowledge import Logits, Source
 from baton.errors import DataError
-from baton.fitting import trainings
+from baton.fitting import jobs
 from baton.fitting.seed_choice import ARRAYS, PREDICTIONS
 from baton.runtime import distributed
 
-CLEAN, SOFT = Path("data/clean"), Path("data/clean/soft_labels.parquet")
-KNOWN, LIST = PREDICTIONS / "knowledge", "sources.json"
+CLEAN = Path("data/clean")
+SOFT, KNOWN = CLEAN / soft_labels.TABLE, PREDICTIONS / FOLDER
 Rest = Callable[[subset.Part], NDArray[np.float32]]  # the teacher's logits of rows without labels
 
 
 class Rows(NamedTuple):
     """The rows that a student reads; tensors are on the device, in the order of the rows of `job.whole`."""
 
-    job: trainings.Job
+    job: jobs.Job
     labelled: torch.Tensor | None  # (rows,) 1 if the row's label counts, else 0; None: all count
     weights: torch.Tensor | None  # of the rows, (rows,)
 
 
-class Lesson(NamedTuple):
-    """What a student is taught: see `Rows`, and soft targets (rows, classes) float32."""
-
-    job: trainings.Job
-    labelled: torch.Tensor | None
-    weights: torch.Tensor | None
-    logits: torch.Tensor
-
-
-def needed(settings: params.Distill, data: trainings.Data) -> bool:
+def needed(settings: params.Distill, data: jobs.Data) -> bool:
     """Return whether the student is taught more than the teacher's logits of train."""
     return TRANSFER in data.splits or settings.knowledge is not None or settings.confidence is not None
 
 
-def lesson(settings: params.Distill, job: trainings.Job, best: NDArray[np.float32], rest: Rest) -> Lesson:
-    """Return what the student is taught.
+def lesson(
+    settings: params.Distill, job: jobs.Job, best: NDArray[np.float32], rest: Rest
+) -> tuple[Rows, torch.Tensor]:
+    """Return the rows that the student reads, and their soft targets, (rows of `job.whole`, classes) float32.
 
     Args:
         settings: of `distill`.
@@ -83,10 +77,10 @@ def lesson(settings: params.Distill, job: trainings.Job, best: NDArray[np.float3
     if job.runtime.is_main:
         counts = {"rows": len(rows.job.data.splits["train"]), "labelled": int(labelled.sum())}
         _write(settings, calibrated, counts)
-    return Lesson(*rows, torch.from_numpy(soft.astype(np.float32)).to(job.runtime.device))
+    return rows, torch.from_numpy(soft.astype(np.float32)).to(job.runtime.device)
 
 
-def rows_alone(job: trainings.Job, chosen: NDArray[np.int64] | None = None) -> Rows:
+def rows_alone(job: jobs.Job, chosen: NDArray[np.int64] | None = None) -> Rows:
     """Return the rows of train and those without labels, or the `chosen` ones of them, (rows,)."""
     whole = TRANSFER if TRANSFER in job.data.splits else "train"
     split, device = job.data.splits[whole], job.runtime.device
@@ -103,7 +97,7 @@ def rows_alone(job: trainings.Job, chosen: NDArray[np.int64] | None = None) -> R
 
 def _sources(
     settings: params.Distill,
-    job: trainings.Job,
+    job: jobs.Job,
     best: NDArray[np.float32],
     rest: Rest,
     whole: str,
@@ -129,7 +123,7 @@ def _best(best: NDArray[np.float32], rest: Rest, whole: str) -> dict[str, Logits
     answers = {split: _read(PREDICTIONS / "teacher" / f"{split}.parquet") for split in ("val", "test")}
     answers[whole] = best.astype(np.float64)
     if whole == TRANSFER:
-        split = trainings.open_data(None, ARRAYS).splits[TRANSFER]
+        split = jobs.open_data(None, ARRAYS).splits[TRANSFER]
         more = rest(subset.Part(split, np.arange(len(best), len(split))))
         answers[whole] = np.concatenate([answers[whole], more.astype(np.float64)])
     return answers
@@ -154,7 +148,7 @@ def _over_seeds(whole: str, labels: NDArray[np.int64]) -> dict[str, Logits]:
     return {split: knowledge.mean(each, split) for split in (whole, "val", "test")}
 
 
-def _tfidf(own: params.TfidfKnowledge, job: trainings.Job, whole: str) -> Source:
+def _tfidf(own: params.TfidfKnowledge, job: jobs.Job, whole: str) -> Source:
     texts = {split: _texts(CLEAN / f"{split}.parquet") for split in array_splits.SPLITS}
     labels = {split: job.data.splits[split].targets.all for split in ("train", "val")}
     units = row_attributes.units(ARRAYS, len(labels["train"]))
@@ -184,10 +178,9 @@ def _of_file(whole: str, classes: int) -> Logits:
     return found
 
 
-def _texts(path: Path) -> list[str] | list[tuple[str, str]]:
-    names = [name for name in ("text", "text_pair") if name in pq.read_schema(path).names]
-    columns = [pq.read_table(path, columns=[name])[name].to_pylist() for name in names]
-    return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+def _texts(path: Path) -> list[str] | list[text_pairs.Pair]:
+    first, *second = text_pairs.sides(pq.read_table(path, columns=text_pairs.columns(path)))
+    return list(zip(first, *second, strict=True)) if second else first
 
 
 def _read(path: Path) -> Logits:
@@ -223,7 +216,7 @@ def _write(settings: params.Distill, sources: list[Source], counts: dict[str, in
         for split in ("val", "test"):
             known = [own for own in wanted if split in own.answers]
             tables = {own.name: own.answers[split] for own in known}
-            tables |= {"mean": knowledge.mean(known, split)} if known else {}
+            tables |= {MEAN: knowledge.mean(known, split)} if known else {}
             ids = array_splits.read_ids(ARRAYS, split)
             for name, logits in tables.items():
                 path = folder / f"{name}.{split}.parquet"

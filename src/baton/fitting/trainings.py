@@ -1,229 +1,34 @@
-"""Shared by `finetune` and `distill`: the place where arrays, model, loss and tracking meet."""
+"""A training run, shared by `finetune` and `distill`: where batches, model, loss and tracking meet."""
 
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-import torch
 from rich.markup import escape
 from torch import nn
 
-from baton import console, params, storage, tracking
-from baton.batches import array_splits, subset
-from baton.batches.alternating_batches import AlternatingBatches, shares
-from baton.batches.sampler import Split, TrainingBatches
-from baton.contracts import predictions, row_attributes, task_spec
-from baton.contracts.input_spec import AudioInput, ImageInput, ImageTextInput, InputSpec, TextInput
+from baton import console, params, storage
+from baton.batches import array_splits
+from baton.batches.alternating_batches import AlternatingBatches
+from baton.batches.sampler import Split
+from baton.contracts import predictions
 from baton.contracts.predictions import Predicted
 from baton.contracts.targets import Targets
-from baton.contracts.task_batch import MAIN
-from baton.contracts.task_spec import TaskSpec
 from baton.fitting import sequence_validation
+from baton.fitting.jobs import Job
 from baton.fitting.seed_choice import ARRAYS, PREDICTIONS, Answered, Figures
-from baton.losses import task_losses
 from baton.losses.loss import Loss
 from baton.models import model_folder, packing
-from baton.models.classifier import HeadAlone
 from baton.predict import predict
-from baton.runtime import distributed, memory, sharding
-from baton.runtime.resolve import MEASURED, Runtime
+from baton.runtime import memory, sharding
+from baton.runtime.resolve import MEASURED
 from baton.tasks import task_figures
-from baton.tracking import Run
-from baton.train import compiling, loop, resume, strategy
+from baton.train import compiling, loop, strategy
 from baton.train.loader import Batches
 from baton.train.state import Point, TrainPoint, ValidationPoint
-
-
-@dataclass(frozen=True)
-class Data:
-    """The arrays of all splits and their metadata."""
-
-    splits: dict[str, Split]
-    task: TaskSpec
-    input: InputSpec
-
-
-@dataclass(frozen=True)
-class OtherTask:
-    """A further task, which shares the main one's encoder, and the folder of its arrays."""
-
-    data: Data
-    arrays: Path
-    settings: params.OtherTask
-
-
-@dataclass(frozen=True)
-class Job:
-    """The inputs common to all training runs of a stage."""
-
-    data: Data
-    runtime: Runtime
-    run: Run
-    checkpoints: resume.StageCheckpoints
-    several: bool = False  # seeds
-    arrays: Path = ARRAYS  # the folder of `data`
-    others: Mapping[str, OtherTask] = field(default_factory=dict)  # by name
-    whole: str = "train"  # the split in `arrays` of which the training rows are all or a part
-    reused: list[float] = field(default_factory=list)  # seconds that features took which are used again
-
-    def batches(
-        self, settings: params.Training, smallest: int, packs: bool = False
-    ) -> TrainingBatches | AlternatingBatches:
-        """Return this rank's batches of train, for a model that needs at least `smallest` samples per batch.
-
-        With `packs`, documents are packed without padding. With other tasks, these take turns.
-        """
-        main = self._of_task(self.data, self.arrays, settings, smallest, packs, self.whole)
-        if not self.others:
-            return main
-        assert isinstance(settings, params.Finetune)
-        assert settings.mixing is not None, "params need it with several tasks"
-        tasks = {
-            name: self._of_task(own.data, own.arrays, settings, smallest, packs)
-            for name, own in self.others.items()
-        }
-        rows = [len(own.split) for own in (main, *tasks.values())]
-        found = shares(settings.mixing, rows)
-        return AlternatingBatches({MAIN: main} | tasks, found, settings.seed)
-
-    def _of_task(
-        self,
-        data: Data,
-        arrays: Path,
-        settings: params.Training,
-        smallest: int,
-        packs: bool,
-        whole: str = "train",
-    ) -> TrainingBatches:
-        split, sizes = data.splits["train"], (settings.batch_size, settings.accumulation, settings.seed)
-        ranks = self.runtime.rank, self.runtime.processes
-
-        def ids() -> list[str]:
-            read = array_splits.read_ids(arrays, whole)
-            return split.names(read) if isinstance(split, subset.Part) else read
-
-        if self.runtime.compile and self.runtime.fixed_shapes and smallest == 1 and settings.batch_size:
-            # Batch statistics (`smallest` is 2) would include the samples that fill up a batch.
-            from baton.batches import placement
-
-            split = placement.of_one_size(
-                split, -(-settings.batch_size // (settings.accumulation * self.runtime.processes))
-            )
-        return TrainingBatches(
-            split.packed() if packs else split, *sizes, ids, *ranks, smallest, settings.tokens
-        )
-
-    def at_once(self, settings: params.Training) -> int:
-        """Return the samples per prediction batch: twice a training batch, since no activations are kept.
-
-        If texts are generated by beam search, each sample counts as often as it has beams.
-        """
-        task = self.data.task
-        beams, written = (task.beams, task.target_length) if isinstance(task, task_spec.Sequence) else (1, 0)
-        if settings.batch_size is not None:
-            return max(2 * settings.batch_size // beams, 1)
-        assert settings.tokens is not None
-        assert isinstance(self.data.input, TextInput), "params refuse tokens for images"
-        return max(2 * settings.tokens // (self.data.input.max_length + written) // beams, 1)
-
-
-@contextlib.contextmanager
-def started(
-    stage: tracking.Stage,
-    settings: params.Training,
-    wanted: params.Runtime,
-    source: Path,
-    arrays: Path = ARRAYS,
-    tasks: params.Tasks | None = None,
-) -> Iterator[Job]:
-    """Set up a stage's training runs: processes, checkpoints of an interrupted attempt, tracking.
-
-    `settings` are those of all seeds; `source` is the folder of the model to train, or whose layers are
-    copied; `arrays` are made for it, by its tokenizer; `tasks` are trained besides the main one. Success
-    removes the checkpoints.
-    """
-    tasks = tasks or {}
-    with distributed.started(
-        wanted, model_folder.work(source, array_splits.read_meta(arrays).input)
-    ) as runtime:
-        data = placed(open_data(settings.augmentation, arrays, source), runtime)
-        for choice, reason in runtime.reasons.items():
-            console.say(f"{choice}: {reason}")
-        sections = {
-            stage: settings.model_dump(mode="json", exclude={"seeds"}),
-            "runtime": wanted.model_dump(mode="json"),
-        } | ({"tasks": {name: own.model_dump(mode="json") for name, own in tasks.items()}} if tasks else {})
-        others = {name: open_task(own, storage.of_task(arrays, name)) for name, own in tasks.items()}
-        with resume.opened(stage, sections, runtime, settings.seeds) as checkpoints:
-            seeds = str(list(settings.seeds))
-            earlier = checkpoints.note("run") if checkpoints.note("seeds") == seeds else None
-            with tracking.stage(stage, runtime.reasons, earlier, runtime.is_main) as run:
-                checkpoints.notes |= {"run": run.id, "seeds": seeds}
-                run.dataset("train", Path("data/clean/train.parquet"), "training")
-                run.dataset("val", Path("data/clean/val.parquet"), "validation")
-                yield Job(data, runtime, run, checkpoints, len(settings.seeds) > 1, arrays, others)
-            distributed.barrier()  # a failure of any rank before this point fails all
-            if runtime.is_main:
-                checkpoints.succeeded(settings.seeds)
-
-
-def open_data(
-    augmentation: params.AnyAugmentation | None, arrays: Path = ARRAYS, tokenizer: Path | None = None
-) -> Data:
-    """Memory-map data/arrays; see `array_splits.open_splits`."""
-    meta = array_splits.read_meta(arrays)
-    return Data(array_splits.open_splits(arrays, augmentation, tokenizer), meta.task, meta.input)
-
-
-def open_task(settings: params.OtherTask, arrays: Path) -> OtherTask:
-    """Memory-map the arrays of a further task, which reads texts."""
-    return OtherTask(open_data(None, arrays), arrays, settings)
-
-
-def placed(data: Data, runtime: Runtime) -> Data:
-    """Move images or spectrograms to the runtime's device if they fit, and report the decision."""
-    match data.input:
-        case TextInput():
-            return data
-        case ImageInput() | AudioInput() | ImageTextInput():
-            from baton.batches import placement  # imports torchvision, which text does not need
-
-            splits, reason = placement.placed(data.splits, runtime.device, runtime.data_on_device)
-            if runtime.device.type != "cpu":
-                console.say(f"data_on_device: {reason}")
-            return dataclasses.replace(data, splits=splits)
-
-
-def class_weights(settings: params.Training, data: Data, runtime: Runtime) -> torch.Tensor | None:
-    """Return the weight of each of the model's outputs, (width,), if params ask for weights."""
-    if settings.class_weights == "none":
-        return None
-    return task_losses.of(data.task).weights(data.splits["train"].targets).to(runtime.device)
-
-
-def start_from_prior(model: model_folder.Classifier | HeadAlone, data: Data) -> None:
-    """Set the biases of a new head to what train's targets alone say, if the task defines that."""
-    found = task_losses.of(data.task).prior(data.splits["train"].targets)
-    if found is not None:
-        with torch.no_grad():
-            model.head.output.bias.copy_(found)
-
-
-def row_weights(data: Data, runtime: Runtime, arrays: Path = ARRAYS) -> torch.Tensor | None:
-    """Return the weights of train's rows, (rows,), of mean 1, if params `preprocess` name a weight column.
-
-    If rows have units, return those of units: each has its row's weight.
-    """
-    split = data.splits["train"]
-    found = row_attributes.weights(arrays, "train", len(split))
-    if found is not None and split.units is not None:
-        found = np.repeat(found, split.units.counts)
-    return None if found is None else torch.from_numpy(found).to(runtime.device)
 
 
 class Companion(compiling.Companion, packing.Reader, Protocol):

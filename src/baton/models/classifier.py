@@ -5,8 +5,9 @@ images, `image_text_model` that of both.
 """
 
 import abc
+import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,6 +137,16 @@ class Classifier(nn.Module, abc.ABC):
                 hint=hint,
             )
         return [group for group in groups if group]
+
+
+@contextlib.contextmanager
+def headless(model: Any) -> Iterator[None]:
+    """Let a classifier return its features, for as long as the context lasts."""
+    head, model.head = model.head, nn.Identity()
+    try:
+        yield
+    finally:
+        model.head = head
 
 
 class HeadAlone(nn.Module):

@@ -36,7 +36,7 @@ def groups(model: nn.Module, settings: params.Training) -> list[Group]:
         ModelError: a layer group matches no row of the strategy, or a row no group, or the architecture's
             parameters cannot be assigned to layers.
     """
-    free = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    free = {name: None for name, parameter in model.named_parameters() if parameter.requires_grad}
     wanted = rows(settings.strategy, model) if isinstance(settings, params.Finetune) else None
     if wanted is None and settings.layer_decay == 1:
         return [Group(tuple(free))]
@@ -50,7 +50,7 @@ def groups(model: nn.Module, settings: params.Training) -> list[Group]:
         raise _unmatched("no layer group is trained from the first step", list(named))
     return [
         Group(
-            tuple(name for name in own if name in set(free)),
+            tuple(name for name in own if name in free),
             row.rate * settings.layer_decay ** (len(named) - 1 - depth),
             row.unfreeze,
         )
