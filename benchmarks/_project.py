@@ -26,6 +26,7 @@ COPIED = (
     ".gitignore",  # DVC refuses outputs that git has
     "inbox/README.md",
 )
+PROGRAM = "from baton.cli.app import app; app()"  # the commands of `baton`
 PHOTOGRAPH, QUALITY = (375, 500), 90  # height and width, and JPEG quality: typical of images on the web
 
 
@@ -60,27 +61,49 @@ def trace(project: Path, path: str) -> dict[str, Any]:
     Raises:
         ModelError: it failed.
     """
-    program = "from baton.cli.app import app; app()"
-    told = _run(project, f"baton trace {path}", "-c", program, "trace", path, "--json")
+    told = _run(project, f"baton trace {path}", "-c", PROGRAM, "trace", path, "--json")
     found: dict[str, Any] = json.loads(told)
     return found
 
 
+def compare(project: Path, *words: str) -> None:
+    """Commit what is new in a project, and run `baton compare` there; it prints what it does.
+
+    Raises:
+        ModelError: it failed.
+    """
+    git = ["git", "-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost"]
+    for command in (["add", "."], ["commit", "--quiet", "--allow-empty", "--message", "code"]):
+        subprocess.run([*git, *command], cwd=project, check=True)
+    command = [sys.executable, "-c", PROGRAM, "compare", *words]
+    result = subprocess.run(command, cwd=project, env=_environment(project), check=False)
+    if result.returncode:
+        raise ModelError("`baton compare` failed", hint="what it says is above; the same command goes on")
+
+
 def _run(project: Path, named: str, *words: str) -> str:
     """Run Python with these words in a project, on its own code; return what it printed."""
-    environment = {
-        **os.environ,
-        "BATON_PYTHON": sys.executable,
-        "DVC_SITE_CACHE_DIR": str(project / ".baton/dvc"),
-        "PYTHONPATH": str(project / "src"),
-    }
     result = subprocess.run(
-        [sys.executable, *words], cwd=project, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *words],
+        cwd=project,
+        env=_environment(project),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if result.returncode:
         lines = (result.stdout + result.stderr).splitlines()
         raise ModelError(f"`{named}` failed", got="\n".join(lines[-20:]))
     return result.stdout
+
+
+def _environment(project: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "BATON_PYTHON": sys.executable,
+        "DVC_SITE_CACHE_DIR": str(project / ".baton/dvc"),
+        "PYTHONPATH": str(project / "src"),
+    }
 
 
 def photographs(project: Path, recipe: dict[str, Any], count: int, size: int) -> Path:

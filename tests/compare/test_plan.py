@@ -99,9 +99,18 @@ def test_wrong_values_are_refused_before_anything_runs(raw: dict[str, Any]) -> N
 
 def test_strategies_for_other_tasks_are_left_out(raw: dict[str, Any]) -> None:
     spans = Strategy("spans", {"finetune.metric": "exact_match"})
-    kept, refused = plan.usable(Strategies("finetune", CHOSEN.labels, (*CHOSEN.all, spans)), raw)
+    kept, refused = plan.usable(Strategies("finetune", CHOSEN.labels, (*CHOSEN.all, spans)), [8], raw)
     assert [own.name for own in kept.all] == ["slow", "cls"]
     assert list(refused) == ["spans"] and "metric" in refused["spans"]
+
+
+def test_a_strategy_must_be_for_each_number_of_labels(raw: dict[str, Any]) -> None:
+    """With all labels there are no rows without one, of which only probable ones could be kept."""
+    sure = Strategies("distill", "preprocess.shots", (Strategy("sure", {"distill.confidence": 0.9}),))
+    assert not plan.usable(sure, [8], raw)[1]
+    assert "no rows without labels" in plan.usable(sure, [8, None], raw)[1]["sure"]
+    with pytest.raises(ParamsError, match="strategy sure at all labels"):
+        plan.experiments(sure, [8, None], [0], raw, plan.Inputs((), ("preprocess", "finetune", "distill")), "")
 
 
 def test_lists_of_numbers() -> None:

@@ -46,11 +46,12 @@ def compare(options: Options) -> None:
         OutputError: an experiment failed; the comparison of the others is written before.
     """
     private_copy.head()
-    chosen, notes = _chosen(options)
+    labels = plan.numbers(options.labels, "--labels", 1, "all")
+    chosen, notes = _chosen(options, labels)
     known = plan.inputs(chosen.stage)
     planned = plan.experiments(
         chosen,
-        plan.numbers(options.labels, "--labels", 1, "all"),
+        labels,
         [seed or 0 for seed in plan.numbers(options.seeds, "--seeds", 0)],
         params.read_raw(),
         known,
@@ -79,12 +80,12 @@ def compare(options: Options) -> None:
         )
 
 
-def _chosen(options: Options) -> tuple[Strategies, list[str]]:
+def _chosen(options: Options, labels: Sequence[int | None]) -> tuple[Strategies, list[str]]:
     """Return the strategies to compare, and notes on those that are left out."""
     every = strategies.read(options.file)
     if options.strategies is not None:
         return every.named(plan.split(options.strategies, "--strategies")), []
-    kept, refused = plan.usable(every, params.read_raw())
+    kept, refused = plan.usable(every, labels, params.read_raw())
     notes = [f"{name} is left out: {why}" for name, why in refused.items()]
     for note in notes:
         console.warn("compare", note)

@@ -89,10 +89,13 @@ def experiments(
     """
     for strategy in chosen.all:
         _check(strategy, known)
-        params.checked(
-            editing.replaced(raw, _changes(chosen, strategy, labels[0], seeds[0])),
-            params.PATH.with_name(f"{params.PATH.name} with strategy {strategy.name}"),
-        )
+        for count in labels:
+            params.checked(
+                editing.replaced(raw, _changes(chosen, strategy, count, seeds[0])),
+                params.PATH.with_name(
+                    f"{params.PATH.name} with strategy {strategy.name} at {counted(count)} labels"
+                ),
+            )
     return tuple(
         _experiment(chosen, strategy, count, seed, raw, known, files)
         for count in labels
@@ -101,17 +104,27 @@ def experiments(
     )
 
 
-def usable(chosen: Strategies, raw: Mapping[str, Any]) -> tuple[Strategies, dict[str, str]]:
+def usable(
+    chosen: Strategies, labels: Sequence[int | None], raw: Mapping[str, Any]
+) -> tuple[Strategies, dict[str, str]]:
     """Return the strategies that are for this kind of task and input, and why the others are not.
 
+    Args:
+        chosen: the strategies.
+        labels: numbers of labels; a strategy must be for each of them.
+        raw: content of params.yaml.
+
     Raises:
-        ParamsError: params.yaml itself is not valid.
+        ParamsError: params.yaml itself is not valid, or not with these numbers of labels.
     """
-    params.checked(dict(raw), params.PATH)
+    drawn = [editing.replaced(raw, {chosen.labels: count}) for count in labels]
+    for each in drawn:
+        params.checked(each, params.PATH)
     refused: dict[str, str] = {}
     for strategy in chosen.all:
         try:
-            params.checked(editing.replaced(raw, strategy.changes), params.PATH)
+            for each in drawn:
+                params.checked(editing.replaced(each, strategy.changes), params.PATH)
         except ParamsError as error:
             refused[strategy.name] = "; ".join(
                 line.removeprefix("  - ") for line in str(error).splitlines()[1:] if line.startswith("  - ")

@@ -1,0 +1,32 @@
+"""The comparison of ways to transfer: its sets and files of strategies are valid together."""
+
+from pathlib import Path
+
+import pytest
+
+from baton.compare import plan, strategies
+from benchmarks import _project
+from benchmarks import strategies as benchmark
+
+FILES = ("strategies.yaml", "benchmarks/no_labels.yaml")
+
+
+@pytest.mark.parametrize("name", benchmark.RECIPES)
+@pytest.mark.parametrize("file", FILES)
+def test_every_strategy_is_for_every_set(name: str, file: str) -> None:
+    chosen = strategies.read(_project.ROOT / file)
+    kept, refused = plan.usable(chosen, [16], benchmark.edited(name))
+    assert not refused
+    assert len(kept.all) == len(chosen.all)
+
+
+def test_sets_are_the_recipes_but_for_what_is_said() -> None:
+    made = {name: benchmark.edited(name) for name in benchmark.RECIPES}
+    limits = {name: own["preprocess"]["limit"]["test"] for name, own in made.items()}
+    assert limits == {"r8": None, "20newsgroups": 2000, "films": None}
+
+
+def test_labels_and_file_are_options(tmp_path: Path) -> None:
+    options = benchmark.parse(["--work", str(tmp_path), "--set", "r8"])
+    assert options.labels == "8,32,128,all"
+    assert options.file == _project.ROOT / "strategies.yaml"
