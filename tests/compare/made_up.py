@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from baton.compare.comparison import Comparison, Costs, Labels, Trial
+from baton.compare.comparison import Comparison, Labels, Trial
+from baton.contracts.training_costs import Costs
 from baton.tasks.figure_scale import Scale
 
 ACCURACY = Scale("accuracy", 1, share=True)

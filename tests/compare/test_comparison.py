@@ -18,7 +18,7 @@ def test_over_seeds_the_interval_is_students() -> None:
     cell = found.cell("b", 8)
     assert cell is not None and cell.figures["mae"] == pytest.approx(0.75)
     assert cell.interval == pytest.approx((-0.5297804, 2.0297804), abs=1e-6)
-    assert (cell.seeds, cell.used, cell.costs.memory) == (tuple(range(10)), 8.0, 1.5e9)
+    assert (cell.seeds, cell.used, cell.costs.peak_memory_bytes) == (tuple(range(10)), 8.0, 1.5e9)
     own = found.difference("a", "b", 8)
     assert own is not None and own.mean == pytest.approx(1.58) and own.sign == 1
     assert (own.low, own.high) == pytest.approx((0.7001142, 2.4598858), abs=1e-6)

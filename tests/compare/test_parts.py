@@ -77,8 +77,9 @@ def test_costs_are_those_that_the_stage_wrote() -> None:
     one = experiment()
     storage.write_json(running.costs(one, "finetune"), {"seconds": 3.5, "trained_parameters": 7})
     (found,) = gathering._trials(one, made(), CHOSEN)
-    assert (found.costs.seconds, found.costs.trained, found.costs.memory) == (3.5, 7, None)
-    assert (found.used, found.costs.parameters) == (8.0, 50), "24 labels of 3 classes"
+    own = found.costs
+    assert (own.seconds, own.trained_parameters, own.peak_memory_bytes) == (3.5, 7, None)
+    assert (found.used, own.parameters) == (8.0, 50), "24 labels of 3 classes"
     (other,) = gathering._trials(experiment("probe"), made(), CHOSEN)
     assert other.costs.seconds is None
 

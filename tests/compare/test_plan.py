@@ -109,8 +109,9 @@ def test_a_strategy_must_be_for_each_number_of_labels(raw: dict[str, Any]) -> No
     sure = Strategies("distill", "preprocess.shots", (Strategy("sure", {"distill.confidence": 0.9}),))
     assert not plan.usable(sure, [8], raw)[1]
     assert "no rows without labels" in plan.usable(sure, [8, None], raw)[1]["sure"]
+    known = plan.Inputs((), ("preprocess", "finetune", "distill"))
     with pytest.raises(ParamsError, match="strategy sure at all labels"):
-        plan.experiments(sure, [8, None], [0], raw, plan.Inputs((), ("preprocess", "finetune", "distill")), "")
+        plan.experiments(sure, [8, None], [0], raw, known, "")
 
 
 def test_lists_of_numbers() -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from baton import console
 from baton.compare import report, tables
 from baton.compare.comparison import Comparison, Labels
+from baton.contracts.training_costs import Costs
 from tests.compare import made_up
 
 SEEDS = (0.0, 0.01, -0.008, 0.004, 0.002)
@@ -40,9 +41,9 @@ def test_the_table_fits_into_100_columns(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_costs_in_words() -> None:
-    assert tables.costs(tables.Costs()) == ["–", "–", "–"]
-    assert tables.costs(tables.Costs(90.0, 2.34e9, 22_700_000)) == ["22.7 M", "1.5", "2.3"]
-    assert tables.costs(tables.Costs(0.3, 1e8, 769)) == ["769", "<0.1", "0.1"]
+    assert tables.costs(Costs()) == ["–", "–", "–"]
+    assert tables.costs(Costs(90.0, 2.34e9, 22_700_000)) == ["22.7 M", "1.5", "2.3"]
+    assert tables.costs(Costs(0.3, 1e8, 769)) == ["769", "<0.1", "0.1"]
 
 
 def test_files_and_what_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,27 +8,18 @@ if all seeds differ by the same amount, it is that of the test rows of the first
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from baton.contracts.training_costs import Costs
 from baton.evaluate import proportions, seeds
 from baton.tasks.figure_scale import Scale
 
 Labels = int | None  # number of labels; None: all
 Scores = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What a training run took; None if it is not known."""
-
-    seconds: float | None = None
-    memory: float | None = None  # peak, in bytes
-    trained: int | None = None  # parameters that were trained
-    parameters: int | None = None  # all of them
 
 
 @dataclass(frozen=True)
@@ -41,7 +32,7 @@ class Trial:
     figures: Mapping[str, float]  # on test
     scores: Scores = field(repr=False)  # (rows,); the mean is the main figure (minus it if lower is better)
     used: float  # labels of train and validation, as `Comparison.unit` counts them
-    costs: Costs = Costs()
+    costs: Costs = field(default_factory=Costs)
 
 
 @dataclass(frozen=True)
@@ -172,14 +163,9 @@ def paired_rows(first: Scores, second: Scores, confidence: float) -> tuple[float
 
 def _costs(own: Sequence[Trial]) -> Costs:
     """Return the mean seconds and the greatest of the others, of the trials for which they are known."""
-
-    def known(key: str) -> list[float]:
-        return [value for trial in own if (value := getattr(trial.costs, key)) is not None]
-
-    seconds, memory, trained, parameters = map(known, ("seconds", "memory", "trained", "parameters"))
-    return Costs(
-        float(np.mean(seconds)) if seconds else None,
-        max(memory, default=None),
-        int(max(trained)) if trained else None,
-        int(max(parameters)) if parameters else None,
-    )
+    found = {
+        field.name: [value for trial in own if (value := getattr(trial.costs, field.name)) is not None]
+        for field in fields(Costs)
+    }
+    means = {"seconds": float(np.mean(found["seconds"])) if found["seconds"] else None}
+    return Costs(**{name: max(values, default=None) for name, values in found.items()} | means)

@@ -4,13 +4,15 @@ Input: experiments with their outcomes -> the comparison.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from baton import console, params
 from baton.compare import baseline_fits, outcome, plan, running
-from baton.compare.comparison import Comparison, Costs, Trial
+from baton.compare.comparison import Comparison, Trial
 from baton.compare.outcome import Outcome
 from baton.compare.plan import Experiment
 from baton.compare.strategies import SHOTS, Strategies
+from baton.contracts.training_costs import Costs
 from baton.errors import ParamsError
 from baton.workspace import experiments
 
@@ -68,12 +70,8 @@ def _trials(one: Experiment, own: Outcome, chosen: Strategies) -> Iterator[Trial
     for model, figures in own.figures.items():
         stage = MADE_BY.get(model)
         spent = running.read_costs(one, stage) if stage else {}
-        costs = Costs(
-            spent.get("seconds"),
-            spent.get("peak_memory_bytes"),
-            spent.get("trained_parameters"),
-            spent.get("parameters", int(own.validation[model].get("parameters", 0)) or None),
-        )
+        sizes: dict[str, Any] = {"parameters": int(own.validation[model].get("parameters", 0)) or None}
+        costs = Costs(**sizes | dict(spent))
         yield Trial(
             row(one.strategy, model),
             one.labels,

@@ -19,13 +19,13 @@ from rich.markup import escape
 from baton import console, params, storage
 from baton.compare import weights
 from baton.compare.plan import Experiment
+from baton.contracts import training_costs
 from baton.errors import BatonError, OutputError
 from baton.params import editing
 from baton.processes import supervision
 from baton.workspace import dvc_files, experiments
 
 STATE = "compare"  # the folder in the project's state
-COSTS = "BATON_COSTS"  # names the file to which a stage that trains writes what that cost
 GRACE_SECONDS = 15.0  # for a stage to save a checkpoint when it is stopped
 SHOWN = 3  # lines of a failed stage's error
 
@@ -133,7 +133,7 @@ def _reproduce(stage: str, place: Place, target: Path, log: Any) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     environment = {
         "DVC_ROOT": str(storage.project()),
-        COSTS: str(target),
+        training_costs.VARIABLE: str(target),
         "BATON_PYTHON": os.environ.get("BATON_PYTHON", sys.executable),
     } | ({} if place.track else {"BATON_TRACKING": "off"})
     ends_with_us = functools.partial(supervision.die_with_parent, signal.SIGTERM, os.getpid())

@@ -4,10 +4,12 @@ Input: a comparison -> columns and rows.
 """
 
 from collections.abc import Sequence
+from dataclasses import astuple, fields
 
 from baton.compare import recommendation
-from baton.compare.comparison import Cell, Comparison, Costs, Labels
+from baton.compare.comparison import Cell, Comparison, Labels
 from baton.compare.plan import counted
+from baton.contracts.training_costs import Costs
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import spelled
 
@@ -16,7 +18,7 @@ AT_ONCE = 4  # numbers of labels in one table, so that it fits into 100 columns
 FULL = "full"  # the strategy with which others are compared, if it is there
 LONG = ("name", "kind", "labels", "labels_used", "seeds")
 ENDS = ("", "_low", "_high")
-COSTS = ("seconds", "peak_memory_bytes", "trained_parameters", "parameters")
+COSTS = [field.name for field in fields(Costs)]
 
 
 def names(found: Comparison) -> list[str]:
@@ -58,9 +60,9 @@ def title(found: Comparison) -> str:
 def costs(own: Costs) -> list[str]:
     """Return trained parameters, minutes and gigabytes in words."""
     return [
-        DASH if own.trained is None else _count(own.trained),
+        DASH if own.trained_parameters is None else _count(own.trained_parameters),
         DASH if own.seconds is None else _minutes(own.seconds),
-        DASH if own.memory is None else f"{own.memory / 1e9:.1f}",
+        DASH if own.peak_memory_bytes is None else f"{own.peak_memory_bytes / 1e9:.1f}",
     ]
 
 
@@ -125,10 +127,7 @@ def _long(found: Comparison, cell: Cell, figures: Sequence[str]) -> list[object]
     for other in (baseline, _full(found)):
         gain = found.difference(name, other, labels) if other not in (None, name) else None
         row += [None] * 3 if gain is None else [gain.mean, gain.low, gain.high]
-    return [
-        "" if value is None else value
-        for value in (*row, own.seconds, own.memory, own.trained, own.parameters)
-    ]
+    return ["" if value is None else value for value in (*row, *astuple(own))]
 
 
 def each(found: Comparison) -> Table:
@@ -137,10 +136,7 @@ def each(found: Comparison) -> Table:
     columns = ["name", "kind", "labels", "labels_used", "seed", *figures, *COSTS]
     rows: list[Sequence[object]] = []
     for trial in found.trials:
-        own = trial.costs
-        spent = [
-            "" if value is None else value for value in (own.seconds, own.memory, own.trained, own.parameters)
-        ]
+        spent = ["" if value is None else value for value in astuple(trial.costs)]
         values = [trial.figures.get(figure, "") for figure in figures]
         head = [trial.name, _kind(found, trial.name), counted(trial.labels), trial.used, trial.seed]
         rows.append([*head, *values, *spent])

@@ -1,18 +1,18 @@
-"""What a stage's training runs cost, for a program that compares them: no output of a stage has times.
+"""What a stage's training runs cost, for a program that compares them.
 
-`BATON_COSTS` in the environment names a JSON file: seconds of training over all seeds, the largest peak of
-memory, and the model's parameters.
+Training runs -> the file of `contracts.training_costs`: seconds over all seeds, the largest peak of memory,
+and the model's parameters.
 """
 
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from baton import storage
+from baton.contracts import training_costs
 from baton.fitting.seed_choice import Figures
 from baton.runtime import memory
-
-VARIABLE = "BATON_COSTS"
 
 
 class Costs:
@@ -36,7 +36,7 @@ class Costs:
 
     def write(self, figures: Figures) -> None:
         """Write the costs and the sizes in `figures`, if the environment names a file."""
-        if path := os.environ.get(VARIABLE):
-            sizes = {key: figures[key] for key in ("parameters", "trained_parameters")}
-            found = {"seconds": round(self.seconds, 3), "peak_memory_bytes": self.peak}
-            storage.write_json(Path(path), found | sizes)
+        if path := os.environ.get(training_costs.VARIABLE):
+            sizes = (int(figures[key]) for key in ("trained_parameters", "parameters"))
+            found = training_costs.Costs(round(self.seconds, 3), self.peak, *sizes)
+            storage.write_json(Path(path), asdict(found))
