@@ -8,7 +8,7 @@ from baton.compare import plan, strategies
 from benchmarks import _project
 from benchmarks import strategies as benchmark
 
-FILES = ("strategies.yaml", "benchmarks/no_labels.yaml")
+FILES = ("strategies.yaml", "benchmarks/augmentation.yaml", "benchmarks/no_labels.yaml")
 
 
 @pytest.mark.parametrize("name", benchmark.RECIPES)
