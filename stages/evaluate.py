@@ -1,11 +1,13 @@
 """Measure teacher, student, control and baselines on the test split.
 
 Reads data/clean, data/predictions, data/arrays, data/base, models, curves and metrics; writes reports/:
-metrics.json, tables/, plots/ and figures/ (identical bytes on a rerun), timings.json and speed/ (which vary).
+metrics.json, tables/, plots/ and figures/ (identical bytes on a rerun), timings.json, speed/ and report.html
+(which vary).
 Run by DVC as `sh stages/run evaluate`.
 """
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from baton import console, params, storage, tracking
 from baton.batches import array_splits
 from baton.contracts import knowledge as contract
 from baton.contracts import predictions
-from baton.contracts.input_spec import ImageTextInput
+from baton.contracts.input_spec import ImageTextInput, TextInput, Windows
 from baton.evaluate import (
     baselines,
     inputs,
@@ -24,17 +26,22 @@ from baton.evaluate import (
     recommend,
     repeated,
     results,
+    row_groups,
     seeds,
     single_inputs,
     slices,
 )
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.report import csv_tables, plots, terminal
+from baton.evaluate.report.html import page
+from baton.evaluate.report.html.about import About
+from baton.evaluate.report.html.csv_reading import Reports
 from baton.measure import image_measurements, measurements
 from baton.measure.measurements import MODELS, Subject
 from baton.models import model_folder
 from baton.runtime import resolve
 from baton.tasks import figure_scale
+from baton.tracking import provenance
 
 CLEAN, PREDICTIONS, REPORTS = Path("data/clean"), Path("data/predictions"), Path("reports")
 CURVES = [Path("curves/finetune.csv"), Path("curves/distill.csv")]
@@ -43,6 +50,7 @@ TRAINED = [Path("metrics/finetune.json"), Path("metrics/distill.json")]
 
 def main() -> None:
     """Write the figures first, then the speeds, then the plot that needs both."""
+    since = time.perf_counter()
     loaded = params.load("evaluate", "finetune", "runtime")
     work = model_folder.work(MODELS["teacher"], array_splits.read_meta(measurements.ARRAYS).input)
     settings, machine = loaded.evaluate, resolve.resolve(loaded.runtime, work=work)
@@ -68,6 +76,8 @@ def main() -> None:
                     {name: figures[name] | timings["models"][name] for name in MODELS},
                     figure_scale.of(subject.task.figures),
                 )
+        facts = provenance.facts(machine.reasons, time.perf_counter() - since)
+        page.write(Reports(REPORTS, CLEAN, measurements.ARRAYS), About(**facts))
         track(run, subject.task.tracked, figures, timings)
     # `make repro` shows the summary at the very end, even when this stage had nothing to do.
     if os.environ.get("BATON_SUMMARY") != "later":
@@ -112,6 +122,8 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evalua
         galleries=image_measurements.galleries(subject, rows["test"], outputs["test"]),
         sheet=image_measurements.sheet(subject),
         single_inputs=alone(subject, rows["test"], outputs["test"]),
+        groups=row_groups.groups(rows["test"], repeats, read(subject)),
+        val=(rows["val"], outputs["val"]),
     )
     if others := other_tasks.figures(CLEAN, PREDICTIONS / "teacher", settings):
         figures["tasks"] = results.rounded(others)
@@ -125,6 +137,16 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evalua
     if evaluation.robustness:
         figures["robustness"] = results.rounded(evaluation.robustness.figures())
     return evaluation, figures
+
+
+def read(subject: Subject) -> row_groups.Read | None:
+    """Return how many tokens of each test row the teacher reads; None if rows are no texts."""
+    described = subject.meta.input
+    if not isinstance(described, TextInput):
+        return None
+    cut = described.truncation
+    windows = cut.most if isinstance(cut, Windows) else 1
+    return row_groups.Read(subject.splits["test"].lengths, described.max_length * windows)
 
 
 def alone(subject: Subject, test: inputs.Rows, outputs: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -234,6 +256,7 @@ def track(run: tracking.Run, shown: Sequence[str], figures: dict[str, Any], timi
     )
     for path in sorted(REPORTS.glob("*/*.png")):
         run.figure(path)
+    run.artifact(REPORTS / page.NAME)
     for path in sorted(REPORTS.glob("tables/*.csv")):
         run.artifact(path, "tables")
 

@@ -28,6 +28,7 @@ from baton.evaluate.report import class_tables, class_terminal
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
 from baton.evaluate.report_defaults import ReportDefaults
+from baton.evaluate.selective import Claims
 from baton.evaluate.significance import Bootstrap
 from baton.tasks import metrics
 from baton.tasks.answers import probabilities
@@ -115,6 +116,11 @@ class ClassReports(ReportDefaults):
     def label_map(self, targets: Labels, outputs: Outputs) -> tuple[bool, str]:
         """Return whether classes have each other's names, see `swapped_names.judge`."""
         return swapped_names.judge(outputs.predicted, targets, self.spec.names)
+
+    def claims(self, targets: Labels, outputs: Outputs) -> Claims:
+        """Return each row's class, with its probability at the temperature."""
+        sure = np.exp(outputs.scaled[np.arange(len(targets)), outputs.predicted])
+        return Claims(sure, np.asarray(outputs.predicted == targets), outputs.predicted)
 
     def of_seed(
         self,

@@ -7,6 +7,7 @@ from typing import Any
 from baton.evaluate.inputs import Curve, Rows
 from baton.evaluate.report.image_galleries import Gallery, Sheet
 from baton.evaluate.robustness import Robustness
+from baton.evaluate.row_groups import Group
 
 TRANSFORMERS = ("teacher", "student", "control")
 
@@ -28,6 +29,9 @@ class Evaluation:
     sheet: Sheet | None = None
     # Model -> figures of images with texts, and of either alone: `single_inputs.figures`.
     single_inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    groups: Mapping[str, Group] = field(default_factory=dict)  # of the test rows, by what all of them have
+    # Validation and the models' answers on it, on which thresholds are chosen.
+    val: tuple[Rows, Mapping[str, Any]] | None = None
 
     @property
     def drawn(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from baton.evaluate.report import label_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
 from baton.evaluate.report_defaults import ReportDefaults
+from baton.evaluate.selective import Claims
 from baton.evaluate.resampling import means
 from baton.tasks import label_figures
 from baton.tasks.label_figures import LabelFigures
@@ -111,6 +112,11 @@ class LabelReports(ReportDefaults):
         """Return each label of each row, and whether it was predicted."""
         rows, names = np.nonzero(targets)
         return names, outputs.predicted[rows, names]
+
+    def claims(self, targets: Marks, outputs: LabelOutputs) -> Claims:
+        """Return the labels that are predicted, with their probabilities at the temperature."""
+        rows, names = np.nonzero(outputs.predicted)
+        return Claims(outputs.probabilities[rows, names], np.asarray(targets[rows, names] > 0), names)
 
     def in_words(self, paired: Mapping[str, Any], first: str, second: str) -> str:
         """Return how many rows only one of two models has exactly right, and p of equal micro F1."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.report.csv_files import Table
+from baton.evaluate.selective import Claims
 
 
 class ReportDefaults:
@@ -26,6 +27,10 @@ class ReportDefaults:
 
     def label_map(self, targets: Any, outputs: Any) -> tuple[bool, str] | None:  # noqa: ARG002
         """Return None: there are no names that may be swapped, or no one can tell."""
+        return None
+
+    def claims(self, targets: Any, outputs: Any) -> Claims | None:  # noqa: ARG002
+        """Return None: answers have no probability."""
         return None
 
     def beyond(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from baton.evaluate.inputs import Rows
+from baton.evaluate.row_groups import Group
 from baton.evaluate.task_reports import TaskReports
 
 # The columns that `preprocess` itself writes, besides that of the targets.
@@ -21,9 +22,9 @@ MOST_VALUES = 50  # per column, the most frequent; the rest form one slice
 REST = "(all others)"
 
 
-def columns(figure: str) -> list[str]:
-    """Return the columns of the table of a figure."""
-    return ["column", "value", "rows", "model", figure, f"{figure}_low", f"{figure}_high"]
+def columns(figure: str, named: str = "column") -> list[str]:
+    """Return the columns of the table of a figure; the first one is called `named`."""
+    return [named, "value", "rows", "model", figure, f"{figure}_low", f"{figure}_high"]
 
 
 def read(clean: Path, targets: str) -> dict[str, list[str]]:
@@ -54,17 +55,33 @@ def table(
         outputs: model -> its answers on them.
         confidence: of the intervals.
     """
+    frequent = {column: _frequent(values) for column, values in kept.items()}
+    return of_groups(task, frequent, test, outputs, confidence)
+
+
+def of_groups(
+    task: TaskReports,
+    groups: Mapping[str, Group],
+    test: Rows,
+    outputs: Mapping[str, Any],
+    confidence: float,
+) -> list[list[object]]:
+    """Return the same rows for `groups` whose values are in order."""
     rows: list[list[object]] = []
-    for column, values in kept.items():
-        counts = Counter(values)
-        frequent = [
-            value for value, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_VALUES]
-        ]
-        named = set(frequent)
-        shown = np.array([value if value in named else REST for value in values], dtype=object)
-        for value in frequent + [REST] * (len(counts) > MOST_VALUES):
+    for name, group in groups.items():
+        shown = np.array(group.values, dtype=object)
+        for value in group.order:
             own = shown == value
             for model, one in outputs.items():
                 found = task.of_rows(test.targets, one, own, confidence)
-                rows.append([column, value, int(own.sum()), model, *found])
+                rows.append([name, value, int(own.sum()), model, *found])
     return rows
+
+
+def _frequent(values: Sequence[str]) -> Group:
+    """Return the most frequent values, and one for all others."""
+    counts = Counter(values)
+    order = [value for value, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_VALUES]]
+    named = set(order)
+    shown = [value if value in named else REST for value in values]
+    return Group(shown, order + [REST] * (len(counts) > MOST_VALUES))

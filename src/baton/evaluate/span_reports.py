@@ -20,6 +20,7 @@ from baton.evaluate.report import span_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
 from baton.evaluate.report_defaults import ReportDefaults
+from baton.evaluate.selective import Claims
 from baton.evaluate.span_baselines import SpanBaselines
 from baton.evaluate.span_outputs import SpanOutputs
 from baton.evaluate.span_significance import SpanBootstrap
@@ -91,6 +92,12 @@ class SpanReports(ReportDefaults):
     ) -> tuple[float, float, float]:
         """Return F1 on `rows`, see `span_outputs.mean`."""
         return span_outputs.mean(self.parts(targets[rows], outputs[rows]), confidence)
+
+    def claims(self, targets: Questions, outputs: SpanOutputs) -> Claims:
+        """Return what is answered, a span or none, with its probability; it is right if it matches exactly."""
+        answers = outputs.answers(targets)
+        right = span_outputs.statistics(targets, answers)[:, span_outputs.EXACT] > 0
+        return Claims(answers.sure, np.asarray(right))
 
     def in_words(self, paired: Mapping[str, Any], first: str, second: str) -> str:
         """Return how many questions only one of two models answers exactly, and p of equal F1."""

@@ -23,6 +23,7 @@ from baton.evaluate.label_reports import LabelReports
 from baton.evaluate.number_reports import NumberReports
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
+from baton.evaluate.selective import Claims
 from baton.evaluate.sequence_reports import SequenceReports
 from baton.evaluate.span_reports import SpanReports
 from baton.evaluate.token_reports import TokenReports
@@ -172,6 +173,10 @@ class TaskReports(Protocol):
 
     def label_map(self, targets: Targets, outputs: Any) -> tuple[bool, str] | None:
         """Return whether the names of a model's outputs look right, and why; None if no one can tell."""
+        ...
+
+    def claims(self, targets: Targets, outputs: Any) -> Claims | None:
+        """Return what a model claims, with its probabilities; None if it gives none."""
         ...
 
     def of_seed(self, logits: Any, targets: Targets, fitted: Mapping[str, Any]) -> dict[str, float]:

@@ -20,6 +20,7 @@ from baton.evaluate.report import token_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
 from baton.evaluate.report_defaults import ReportDefaults
+from baton.evaluate.selective import Claims
 from baton.evaluate.resampling import means
 from baton.evaluate.token_baselines import TokenBaselines
 from baton.evaluate.token_outputs import TokenOutputs
@@ -103,6 +104,11 @@ class TokenReports(ReportDefaults):
         """Return the type of each entity of each text, and whether it was found."""
         true = token_outputs.actual(targets)
         return true[:, 3], token_decoding.matched(true, outputs.entities)[0]
+
+    def claims(self, targets: Ragged, outputs: TokenOutputs) -> Claims:
+        """Return the entities that are predicted, with their scores."""
+        right = token_decoding.matched(token_outputs.actual(targets), outputs.entities)[1]
+        return Claims(outputs.scores, right, outputs.entities[:, 3])
 
     def in_words(self, paired: Mapping[str, Any], first: str, second: str) -> str:
         """Return how many texts only one of two models has exactly right, and p of equal entity F1."""

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from baton import params
 from baton.errors import TrackingError
+from baton.tracking import durations
 from baton.tracking.run import Run, Stage, SyncReport, prepare
 
 __all__ = ["Run", "Stage", "SyncReport", "logged_model", "prepare", "stage", "sync"]
@@ -48,12 +49,14 @@ def stage(
     active = params.read() if record and os.environ.get(TRACKING) != "off" else None
     if active is None or isinstance(active.tracking, params.NoTracking):
         yield Run()
-        return
-    prepare()
-    from baton.tracking import recorder
+    else:
+        prepare()
+        from baton.tracking import recorder
 
-    with recorder.tracked(name, reasons, active, resume, since) as run:
-        yield run
+        with recorder.tracked(name, reasons, active, resume, since) as run:
+            yield run
+    if record:
+        durations.note(name, time.perf_counter() - since)
 
 
 def sync() -> SyncReport:

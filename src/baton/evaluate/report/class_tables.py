@@ -21,6 +21,7 @@ from baton.evaluate.significance import Bootstrap
 PER_CLASS = ["model", "class", "support"] + [
     f"{figure}{part}" for figure in ("precision", "recall", "f1") for part in ("", "_low", "_high")
 ]
+CONFUSION = ["model", "actual", "predicted", "rows"]
 ERRORS = ["model", "id", "actual", "predicted", "probability"]  # plus the text, or the name of the image
 
 
@@ -65,17 +66,35 @@ def errors(model: str, names: Sequence[str], rows: Rows, outputs: Outputs) -> li
     ]
 
 
+def confused(model: str, names: Sequence[str], labels: NDArray[Any], predicted: NDArray[Any]) -> list[list[object]]:
+    """Return rows of CONFUSION: the mistakes, the most frequent pair of classes first, then what is right."""
+    pairs, counts = np.unique(np.stack([labels, predicted]), axis=1, return_counts=True)
+    right = pairs[0] == pairs[1]
+    return [
+        [model, names[pairs[0, place]], names[pairs[1, place]], int(counts[place])]
+        for place in np.lexsort((pairs[1], pairs[0], -counts, right))
+    ]
+
+
 def tables(evaluation: Evaluation) -> dict[str, Table]:
-    """Return per_class.csv of every model and errors.csv of the transformers."""
+    """Return per_class.csv of every model, and confusion.csv and errors.csv of the drawn ones."""
     names, outputs, test = evaluation.names, evaluation.outputs, evaluation.test
     return {
         "per_class.csv": (
             PER_CLASS,
             [row for name in outputs for row in per_class(name, names, evaluation.bootstrap)],
         ),
+        "confusion.csv": (
+            CONFUSION,
+            [
+                row
+                for name, own in evaluation.drawn.items()
+                for row in confused(name, names, test.targets, own.predicted)
+            ],
+        ),
         "errors.csv": (
             [*ERRORS, test.shown],
-            [row for name in TRANSFORMERS for row in errors(name, names, test, outputs[name])],
+            [row for name in evaluation.drawn for row in errors(name, names, test, outputs[name])],
         ),
     }
 

@@ -5,7 +5,7 @@ Inputs: an evaluation -> reports/tables and reports/plots.
 
 from pathlib import Path
 
-from baton.evaluate import robustness, single_inputs, slices
+from baton.evaluate import robustness, selective, single_inputs, slices
 from baton.evaluate.evaluation import TRANSFORMERS, Evaluation
 from baton.evaluate.report.csv_files import Table, write_csv
 from baton.evaluate.task_reports import TaskReports
@@ -24,17 +24,41 @@ SHOWN = {
 
 
 def write_tables(folder: Path, task: TaskReports, evaluation: Evaluation) -> None:
-    """Write the task's tables; slices, robustness and single inputs if there is something to show."""
+    """Write the task's tables; slices, groups, claims and what images have if there is something to show."""
     for name, (columns, rows) in task.tables(evaluation).items():
         write_csv(folder / name, columns, rows)
     if evaluation.kept:
         confidence = evaluation.bootstrap.confidence
         found = slices.table(task, evaluation.kept, evaluation.test, evaluation.outputs, confidence)
         write_csv(folder / "slices.csv", slices.columns(task.figures.main), found)
+    if evaluation.groups:
+        confidence = evaluation.bootstrap.confidence
+        found = slices.of_groups(task, evaluation.groups, evaluation.test, evaluation.outputs, confidence)
+        write_csv(folder / "groups.csv", slices.columns(task.figures.main, "group"), found)
+    _write_claims(folder, task, evaluation)
     if evaluation.robustness:
         write_csv(folder / "robustness.csv", robustness.COLUMNS, evaluation.robustness.table())
     if evaluation.single_inputs:
         write_csv(folder / "single_inputs.csv", *single_inputs.table(task, evaluation.single_inputs))
+
+
+def _write_claims(folder: Path, task: TaskReports, evaluation: Evaluation) -> None:
+    """Write risk_coverage.csv, and thresholds.csv if there are answers on validation."""
+    splits = {"test": (evaluation.test, evaluation.drawn)}
+    if evaluation.val:
+        rows, outputs = evaluation.val
+        splits["val"] = rows, {name: outputs[name] for name in evaluation.drawn}
+    claims = {
+        split: {name: own for name in outputs if (own := task.claims(rows.targets, outputs[name]))}
+        for split, (rows, outputs) in splits.items()
+    }
+    if not claims["test"]:
+        return
+    confidence = evaluation.bootstrap.confidence
+    risks, chosen = selective.tables(evaluation.names, claims.get("val", {}), claims["test"], confidence)
+    write_csv(folder / "risk_coverage.csv", selective.RISKS, risks)
+    if evaluation.val:
+        write_csv(folder / "thresholds.csv", selective.THRESHOLDS, chosen)
 
 
 def write_plots(folder: Path, task: TaskReports, evaluation: Evaluation) -> None:

@@ -80,7 +80,7 @@ def per_label(model: str, evaluation: Evaluation) -> list[list[object]]:
 
 
 def tables(evaluation: Evaluation) -> dict[str, Table]:
-    """Return per_label.csv of every model and errors.csv of the transformers."""
+    """Return per_label.csv of every model and errors.csv of the drawn ones."""
     names, outputs, test = evaluation.names, evaluation.outputs, evaluation.test
     return {
         "per_label.csv": (
@@ -89,7 +89,7 @@ def tables(evaluation: Evaluation) -> dict[str, Table]:
         ),
         "errors.csv": (
             [*ERRORS, test.shown],
-            [row for name in TRANSFORMERS for row in errors(name, names, test, outputs[name])],
+            [row for name in evaluation.drawn for row in errors(name, names, test, outputs[name])],
         ),
     }
 

@@ -79,7 +79,7 @@ def errors(model: str, names: Sequence[str], rows: Rows, outputs: NumberOutputs)
 
 
 def tables(evaluation: Evaluation) -> dict[str, Table]:
-    """Return per_number.csv of every model and errors.csv of the transformers."""
+    """Return per_number.csv of every model and errors.csv of the drawn ones."""
     names, outputs, test, boot = (
         evaluation.names,
         evaluation.outputs,
@@ -93,7 +93,7 @@ def tables(evaluation: Evaluation) -> dict[str, Table]:
         ),
         "errors.csv": (
             [*ERRORS, test.shown],
-            [row for name in TRANSFORMERS for row in errors(name, names, test, outputs[name])],
+            [row for name in evaluation.drawn for row in errors(name, names, test, outputs[name])],
         ),
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from baton.evaluate.evaluation import TRANSFORMERS, Evaluation
+from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.report.csv_files import Table, excerpt
 from baton.evaluate.report.wording import percent
 
@@ -23,7 +23,7 @@ REMARK = (
 
 
 def tables(evaluation: Evaluation) -> dict[str, Table]:
-    """Return examples.csv, the same rows for every model, and errors.csv, each transformer's worst rows."""
+    """Return examples.csv, the same rows for every model, and errors.csv, the worst rows of each drawn one."""
     test, outputs, boot = evaluation.test, evaluation.outputs, evaluation.bootstrap
     scores = {name: boot.scores(name) for name in outputs}
     count = len(test.ids)
@@ -52,7 +52,7 @@ def tables(evaluation: Evaluation) -> dict[str, Table]:
             excerpt(test.targets[row]),
             excerpt(outputs[name].texts[row]),
         ]
-        for name in TRANSFORMERS
+        for name in evaluation.drawn
         for row in np.argsort(scores[name], kind="stable")[:WORST].tolist()
         if scores[name][row] < 1
     ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from baton.contracts.questions import Questions
 from baton.evaluate import span_outputs
-from baton.evaluate.evaluation import TRANSFORMERS, Evaluation
+from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.report.csv_files import Table, excerpt
 from baton.evaluate.report.wording import percent
 from baton.tasks import squad_scores
@@ -77,7 +77,7 @@ def coverage(statistics: NDArray[np.float64], answers: SpanAnswers) -> list[tupl
 def tables(evaluation: Evaluation) -> dict[str, Table]:
     """Return strata.csv, coverage.csv, examples.csv and errors.csv.
 
-    The first three have every model; errors.csv has what the transformers are surest of among their mistakes.
+    The first three have every model; errors.csv has what the drawn ones are surest of among their mistakes.
     """
     boot, test = evaluation.bootstrap, evaluation.test
     covered = (
@@ -91,7 +91,7 @@ def tables(evaluation: Evaluation) -> dict[str, Table]:
         "examples.csv": _examples(evaluation),
         "errors.csv": (
             ["model", "id", "f1", "score", "question", "true", "answer", "context"],
-            [row for name in TRANSFORMERS for row in _errors(name, boot, test)],
+            [row for name in evaluation.drawn for row in _errors(name, boot, test)],
         ),
     }
 

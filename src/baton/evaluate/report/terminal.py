@@ -44,10 +44,10 @@ def show(reports: Path) -> None:
         models = [name for name in TRANSFORMERS if name in metrics] + list(test["baselines"])
         shown = {name: metrics[name] for name in models}
         columns, cells = task.summary(shown)
-        rows = [[name, *own, *_costs(metrics[name], speeds.get(name, {}))] for name, own in cells.items()]
+        rows = [[name, *own, *costs(metrics[name], speeds.get(name, {}))] for name, own in cells.items()]
         beyond = task.beyond_summary(shown, test)
         sentences = _sentences(task, metrics, timings)
-        tests = _tests(task, metrics, test)
+        tests = tests_said(task, metrics, test)
     except (KeyError, TypeError) as error:
         got = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(
@@ -93,7 +93,7 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _costs(figures: dict[str, Any], speed: dict[str, Any]) -> list[str]:
+def costs(figures: dict[str, Any], speed: dict[str, Any]) -> list[str]:
     return [
         f"{figures['parameters'] / 1e6:.1f} M" if "parameters" in figures else "–",
         f"{figures['bytes'] / 1e6:.1f}" if "bytes" in figures else "–",
@@ -114,7 +114,7 @@ def _sentences(task: TaskReports, metrics: dict[str, Any], timings: dict[str, An
         *seeds.said(metrics["seeds"], figure, test["confidence"]),
         _baseline(metrics["comparison"], test, figure),
         recommend.said(metrics["recommended"], figure),
-        _robustness(metrics["robustness"]) if "robustness" in metrics else "",
+        robustness_said(metrics["robustness"]) if "robustness" in metrics else "",
         single_inputs.said(task, metrics["single_inputs"]) if "single_inputs" in metrics else "",
         *other_tasks.said(metrics.get("tasks", {})),
     ]
@@ -185,7 +185,7 @@ def _against(figures: dict[str, Any], test: dict[str, Any], other: str, figure: 
     return f"{VERDICTS[_verdict(figures, test, figure)]} {other} ({_evidence(figures, test, figure)})"
 
 
-def _robustness(figures: dict[str, Any]) -> str:
+def robustness_said(figures: dict[str, Any]) -> str:
     """Report means over severities; their intervals are in metrics.json."""
     parts = []
     for kind, own in figures.items():
@@ -222,7 +222,7 @@ def _evidence(figures: dict[str, Any], test: dict[str, Any], figure: Scale) -> s
     return f"{change} of {spelled(figure.name)}, interval {bounds}, {shown}{more}"
 
 
-def _tests(task: TaskReports, metrics: dict[str, Any], test: dict[str, Any]) -> str:
+def tests_said(task: TaskReports, metrics: dict[str, Any], test: dict[str, Any]) -> str:
     """Explain the intervals and p-values of the sentences."""
     pairs = metrics["comparison"]
     family = f"the {len(pairs)} tests above"

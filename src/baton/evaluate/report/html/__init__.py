@@ -1,0 +1,1 @@
+"""reports/report.html: the report as one file that a browser reads without a network."""

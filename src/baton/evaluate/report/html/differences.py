@@ -1,0 +1,142 @@
+"""Differences between two models in every figure that was compared, and what can be said of them.
+
+Input: the section `comparison` of metrics.json -> `Difference`s, and sentences. A sentence that finds no
+difference names the figures in which none was found, and is only written if none of them shows one: two
+models with equal accuracy may differ in macro F1 or in log loss.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from baton.evaluate.report.wording import spelled
+from baton.tasks.figure_scale import Scale
+
+END = "_difference"
+# Figures of which less is better, and those that are no shares.
+LOWER = ("log_loss", "brier", "mae", "rmse", "hamming_loss", "coverage_error", "ranking_loss")
+PLAIN = (*LOWER, "r2", "spearman", "pearson")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first model's figure minus the second's."""
+
+    first: str
+    second: str
+    scale: Scale
+    value: float
+    interval: tuple[float, float] | None
+    p: float | None  # adjusted for all comparisons of the page, if the figure has a test
+    alone: float | None  # the p-value of this comparison alone
+    limit: float  # p-values below it are significant
+
+    @property
+    def differs(self) -> bool:
+        """Whether the figure's own test tells the models apart; without one, whether its interval does."""
+        if self.p is not None:
+            return self.p < self.limit
+        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+
+    @property
+    def hinted(self) -> bool:
+        """Whether the models would differ if this comparison had been the only one."""
+        return not self.differs and self.alone is not None and self.alone < self.limit
+
+    @property
+    def better(self) -> bool:
+        """Whether the first model's figure is the better one."""
+        return self.scale.gain(self.value) > 0
+
+    @property
+    def name(self) -> str:
+        """The figure in words."""
+        return spelled(self.scale.name.removesuffix("_scaled"))
+
+    @property
+    def shown(self) -> str:
+        """The difference with its interval in words."""
+        value = f"{self.scale.number(self.value, sign='+')}{self.scale.points}"
+        if self.interval is None:
+            return value
+        low, high = (self.scale.number(end, sign="+") for end in self.interval)
+        return f"{value}, {low} to {high}"
+
+
+def read(metrics: Mapping[str, Any], main: Scale, p: str) -> list[Difference]:
+    """Return every difference of metrics.json, the main figure's first; `p` is the key of its p-value.
+
+    Of a student that was chosen among several seeds there is no comparison with its control: the chosen seed
+    is the student's best (`seeds`).
+    """
+    found, several = [], "comparison" in metrics.get("seeds", {})
+    limit = 1 - metrics["test"]["confidence"]
+    for pair, own in metrics["comparison"].items():
+        if several and pair == "student_vs_control":
+            continue
+        first, second = pair.split("_vs_", 1)
+        names = [key.removesuffix(END) for key in own if key.endswith(END)]
+        for name in sorted(names, key=lambda name: (name != main.name, name)):
+            if "/" not in name:  # of one of several numbers
+                scale = main if name == main.name else scale_of(name)
+                found.append(_of(own, first, second, scale, limit, p if name == main.name else None))
+    return found
+
+
+def scale_of(name: str) -> Scale:
+    """Return how a figure is written and which way is better."""
+    own = name.removesuffix("_scaled")
+    return Scale(name, -1 if own in LOWER else 1, own not in PLAIN)
+
+
+def _of(
+    own: Mapping[str, Any], first: str, second: str, scale: Scale, limit: float, joint: str | None
+) -> Difference:
+    """Return one difference; `joint` is the key of the main figure's p-value."""
+    name = scale.name
+    interval = own.get("holm_interval" if joint else f"{name}{END}_interval")
+    alone = own.get(joint or f"{name}_p")
+    return Difference(
+        first,
+        second,
+        scale,
+        own[f"{name}{END}"],
+        (float(interval[0]), float(interval[1])) if interval else None,
+        own.get("holm_p") if joint else own.get(f"{name}_holm_p", alone),
+        alone,
+        limit,
+    )
+
+
+def of_pair(found: Iterable[Difference], first: str, second: str) -> list[Difference]:
+    """Return the differences of one pair of models."""
+    return [one for one in found if (one.first, one.second) == (first, second)]
+
+
+def said(own: Sequence[Difference], excluded: float | None = None) -> str:
+    """Return a clause on one pair: the figures in which the first model is better or worse, or that none is.
+
+    `excluded` is the size beyond which differences in the main figure are excluded.
+    """
+    better = [f"{one.name} ({one.shown})" for one in own if one.differs and one.better]
+    worse = [f"{one.name} ({one.shown})" for one in own if one.differs and not one.better]
+    parts = [f"{word} in {listed(some)}" for word, some in (("better", better), ("worse", worse)) if some]
+    first, second = own[0].first, own[0].second
+    if parts:
+        rest = [one.name for one in own if not one.differs]
+        tail = f"; in {listed(rest, 'and')} no difference is shown" if rest else ""
+        return f"{first} is {', and '.join(parts)} than {second}{tail}"
+    tail = ""
+    if excluded is not None:
+        main = own[0]
+        tail = f"; a difference of more than {main.scale.number(excluded)}{main.scale.points} in {main.name} "
+        tail += "is excluded"
+    if hints := [f"{one.name} would (p = {one.alone:.2g})" for one in own if one.hinted]:
+        tail += f". Without the adjustment for several comparisons {listed(hints)}"
+    names = listed([one.name for one in own], "or")
+    return f"{first} and {second} do not differ significantly in {names}{tail}"
+
+
+def listed(items: Sequence[str], word: str = "and") -> str:
+    """Return items as an enumeration."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {word} {items[-1]}"

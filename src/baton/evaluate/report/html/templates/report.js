@@ -1,0 +1,38 @@
+"use strict";
+// Everything can be read without this script: it filters lists, and opens what a link points to.
+
+function reveal() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  for (let part = target; part; part = part.parentElement) {
+    if (part.tagName === "DETAILS") part.open = true;
+  }
+  if (target) target.scrollIntoView();
+}
+
+function filter(input) {
+  const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const list = document.getElementById(input.dataset.list);
+  let shown = 0;
+  for (const item of list.children) {
+    const text = item.textContent.toLowerCase();
+    item.hidden = !words.every((word) => text.includes(word));
+    shown += item.hidden ? 0 : 1;
+  }
+  document.getElementById(input.dataset.count).textContent = `${shown} of ${list.children.length} shown`;
+}
+
+for (const input of document.querySelectorAll("input[data-list]")) {
+  input.closest(".filter").hidden = false;
+  input.addEventListener("input", () => filter(input));
+}
+window.addEventListener("hashchange", reveal);
+if (location.hash) reveal();
+
+let opened = [];
+window.addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll("details.print:not([open])")];
+  for (const part of opened) part.open = true;
+});
+window.addEventListener("afterprint", () => {
+  for (const part of opened) part.open = false;
+});
