@@ -28,8 +28,8 @@ from baton.evaluate.report import label_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
 from baton.evaluate.report_defaults import ReportDefaults
-from baton.evaluate.selective import Claims
 from baton.evaluate.resampling import means
+from baton.evaluate.selective import Claims
 from baton.tasks import label_figures
 from baton.tasks.label_figures import LabelFigures
 

@@ -1,7 +1,7 @@
-"""What a model claims and how sure it is of it: the risk if it only answers when sure, and thresholds for that.
+"""What a model claims and how sure it is: the risk if it only answers when sure, and thresholds for that.
 
 Inputs: probabilities of claims and whether they are right, on validation and test -> rows of
-reports/tables/risk_coverage.csv and thresholds.csv. A claim is a row's class, a label, an entity or an answer.
+reports/tables/risk_coverage.csv and thresholds.csv. A claim is a class, a label, an entity or an answer.
 
 El-Yaniv and Wiener 2010, On the foundations of noise-free selective classification. Thresholds are chosen on
 validation, and test shows what they are worth; chosen on test, they would always seem to hold.
@@ -59,7 +59,7 @@ def risks(model: str, claims: Claims, confidence: float) -> list[list[object]]:
 
 
 def threshold(claims: Claims, wanted: float) -> float | None:
-    """Return the lowest probability from which on the share of right claims is `wanted`; None if there is none.
+    """Return the lowest probability from which on the share of right claims is `wanted`; None without one.
 
     Args:
         claims: of validation.

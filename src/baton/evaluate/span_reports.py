@@ -94,7 +94,7 @@ class SpanReports(ReportDefaults):
         return span_outputs.mean(self.parts(targets[rows], outputs[rows]), confidence)
 
     def claims(self, targets: Questions, outputs: SpanOutputs) -> Claims:
-        """Return what is answered, a span or none, with its probability; it is right if it matches exactly."""
+        """Return what is answered, a span or none, with its probability; right is an exact match."""
         answers = outputs.answers(targets)
         right = span_outputs.statistics(targets, answers)[:, span_outputs.EXACT] > 0
         return Claims(answers.sure, np.asarray(right))

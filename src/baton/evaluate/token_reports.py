@@ -20,8 +20,8 @@ from baton.evaluate.report import token_tables
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import Words
 from baton.evaluate.report_defaults import ReportDefaults
-from baton.evaluate.selective import Claims
 from baton.evaluate.resampling import means
+from baton.evaluate.selective import Claims
 from baton.evaluate.token_baselines import TokenBaselines
 from baton.evaluate.token_outputs import TokenOutputs
 from baton.evaluate.token_significance import TokenBootstrap

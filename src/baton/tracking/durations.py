@@ -1,6 +1,6 @@
 """How long training stages took. No output of a stage has times, so the project's state keeps them.
 
-Input: a stage that ended -> .baton/durations/STAGE.json. Output: minutes of the stages whose results are here.
+Input: a stage that ended -> .baton/durations/STAGE.json. Output: the times of stages whose results are here.
 """
 
 import contextlib

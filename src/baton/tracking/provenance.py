@@ -21,12 +21,15 @@ def facts(reasons: Mapping[str, str], seconds: float) -> dict[str, Any]:
     raw, known = params.read_raw(), environment.surroundings()
     lock = dvc_files.read_lock()
     return {
-        "title": str(raw.get("description") or "Baton"),
+        "title": str((raw.get("promotion") or {}).get("name") or "Baton"),
+        "description": str(raw.get("description") or ""),
         "made": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "git": known["git"],
         "machine": {name.replace("version.", ""): value for name, value in environment.tags().items()},
         "runtime": dict(reasons),
-        "params": {name: "null" if value is None else str(value) for name, value in params.flatten(raw).items()},
+        "params": {
+            name: "null" if value is None else str(value) for name, value in params.flatten(raw).items()
+        },
         "digests": {
             path: digest
             for stage, own in lock.items()
@@ -34,7 +37,8 @@ def facts(reasons: Mapping[str, str], seconds: float) -> dict[str, Any]:
             for path, digest in own["outs"].items()
         },
         "minutes": {
-            f"time of {stage}": _minutes(found) for stage, found in {**durations.read(), STAGE: seconds}.items()
+            f"time of {stage}": _minutes(found)
+            for stage, found in {**durations.read(), STAGE: seconds}.items()
         },
     }
 

@@ -66,7 +66,9 @@ def errors(model: str, names: Sequence[str], rows: Rows, outputs: Outputs) -> li
     ]
 
 
-def confused(model: str, names: Sequence[str], labels: NDArray[Any], predicted: NDArray[Any]) -> list[list[object]]:
+def confused(
+    model: str, names: Sequence[str], labels: NDArray[Any], predicted: NDArray[Any]
+) -> list[list[object]]:
     """Return rows of CONFUSION: the mistakes, the most frequent pair of classes first, then what is right."""
     pairs, counts = np.unique(np.stack([labels, predicted]), axis=1, return_counts=True)
     right = pairs[0] == pairs[1]

@@ -80,7 +80,7 @@ def per_label(model: str, evaluation: Evaluation) -> list[list[object]]:
 
 
 def tables(evaluation: Evaluation) -> dict[str, Table]:
-    """Return per_label.csv of every model and errors.csv of the drawn ones."""
+    """Return per_label.csv of every model and errors.csv of the drawn models."""
     names, outputs, test = evaluation.names, evaluation.outputs, evaluation.test
     return {
         "per_label.csv": (

@@ -79,7 +79,7 @@ def errors(model: str, names: Sequence[str], rows: Rows, outputs: NumberOutputs)
 
 
 def tables(evaluation: Evaluation) -> dict[str, Table]:
-    """Return per_number.csv of every model and errors.csv of the drawn ones."""
+    """Return per_number.csv of every model and errors.csv of the drawn models."""
     names, outputs, test, boot = (
         evaluation.names,
         evaluation.outputs,

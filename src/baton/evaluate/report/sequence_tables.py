@@ -23,7 +23,7 @@ REMARK = (
 
 
 def tables(evaluation: Evaluation) -> dict[str, Table]:
-    """Return examples.csv, the same rows for every model, and errors.csv, the worst rows of each drawn one."""
+    """Return examples.csv, the same rows for every model, and errors.csv, the drawn models' worst rows."""
     test, outputs, boot = evaluation.test, evaluation.outputs, evaluation.bootstrap
     scores = {name: boot.scores(name) for name in outputs}
     count = len(test.ids)

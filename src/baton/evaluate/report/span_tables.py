@@ -77,7 +77,7 @@ def coverage(statistics: NDArray[np.float64], answers: SpanAnswers) -> list[tupl
 def tables(evaluation: Evaluation) -> dict[str, Table]:
     """Return strata.csv, coverage.csv, examples.csv and errors.csv.
 
-    The first three have every model; errors.csv has what the drawn ones are surest of among their mistakes.
+    The first three have every model; errors.csv has what the drawn models are surest of among their mistakes.
     """
     boot, test = evaluation.bootstrap, evaluation.test
     covered = (

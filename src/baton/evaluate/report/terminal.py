@@ -3,6 +3,7 @@
 Shown by the `evaluate` stage and by `baton summary`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,8 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def costs(figures: dict[str, Any], speed: dict[str, Any]) -> list[str]:
+def costs(figures: Mapping[str, Any], speed: Mapping[str, Any]) -> list[str]:
+    """Return the cells of COSTS: size and speed of a model."""
     return [
         f"{figures['parameters'] / 1e6:.1f} M" if "parameters" in figures else "–",
         f"{figures['bytes'] / 1e6:.1f}" if "bytes" in figures else "–",
@@ -185,7 +187,7 @@ def _against(figures: dict[str, Any], test: dict[str, Any], other: str, figure: 
     return f"{VERDICTS[_verdict(figures, test, figure)]} {other} ({_evidence(figures, test, figure)})"
 
 
-def robustness_said(figures: dict[str, Any]) -> str:
+def robustness_said(figures: Mapping[str, Any]) -> str:
     """Report means over severities; their intervals are in metrics.json."""
     parts = []
     for kind, own in figures.items():
@@ -222,7 +224,7 @@ def _evidence(figures: dict[str, Any], test: dict[str, Any], figure: Scale) -> s
     return f"{change} of {spelled(figure.name)}, interval {bounds}, {shown}{more}"
 
 
-def tests_said(task: TaskReports, metrics: dict[str, Any], test: dict[str, Any]) -> str:
+def tests_said(task: TaskReports, metrics: Mapping[str, Any], test: Mapping[str, Any]) -> str:
     """Explain the intervals and p-values of the sentences."""
     pairs = metrics["comparison"]
     family = f"the {len(pairs)} tests above"

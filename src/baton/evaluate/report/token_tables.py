@@ -109,7 +109,7 @@ def confusion(model: str, names: Sequence[str], counts: NDArray[np.int64]) -> li
 
 
 def tables(spec: Tokens, evaluation: Evaluation) -> dict[str, Table]:
-    """Return per_type.csv and confusion.csv of every model, and errors.csv of the drawn ones."""
+    """Return per_type.csv and confusion.csv of every model, and errors.csv of the drawn models."""
     outputs, test, boot = evaluation.outputs, evaluation.test, evaluation.bootstrap
     counts = {name: token_outputs.confusion(spec, test.targets, own) for name, own in outputs.items()}
     return {

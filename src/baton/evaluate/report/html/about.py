@@ -14,7 +14,8 @@ HIDDEN = ("tracking.uri",)
 class About:
     """Facts about the run, all as text."""
 
-    title: str = "Baton"  # what the project is about
+    title: str = "Baton"  # the name of the project's registered model
+    description: str = ""  # what the project is about
     made: str = ""  # when
     git: Mapping[str, str] = field(default_factory=dict)  # commit, branch, dirty
     machine: Mapping[str, str] = field(default_factory=dict)  # platform, processor, versions

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from baton.evaluate.report.html.csv_reading import Reports, Row, number
 from baton.evaluate.report.html.line_charts import Scales, Series, draw
+from baton.evaluate.report.html.svg import Chart
 from baton.evaluate.report.wording import percent
 
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.5)
+FEWEST = 10  # rows of a bin
+LEAST = 0.05  # coverage in the chart: the risk of a handful of answers is chance
 NAMED = 12  # names in the table of thresholds, those with the lowest precision on test
 
 CLAIMS = {
@@ -36,9 +37,9 @@ class Risk:
 class Certainty:
     """The parts of the section; empty ones are left out of the page."""
 
-    reliability: Sequence[Markup]
+    reliability: Sequence[Chart]
     counted: str  # what is answered: rows, labels, entities
-    risk: Markup
+    risk: Chart | None
     risks: Sequence[Risk]
     coverages: Sequence[str]
     thresholds: Sequence[dict[str, Any]]
@@ -55,12 +56,12 @@ def read(reports: Reports, models: Sequence[str], kind: str, focus: Sequence[str
         risk_chart(rows, models, kind),
         risk_table(rows, models),
         [percent(share, 0) for share in COVERAGES],
-        thresholds(chosen, models),
+        thresholds(chosen, focus),
         [(model, own) for model, own in named if own],
     )
 
 
-def reliability(reports: Reports, models: Sequence[str]) -> list[Markup]:
+def reliability(reports: Reports, models: Sequence[str]) -> list[Chart]:
     """Return the charts of calibration, at the temperature and as trained; none without probabilities."""
     charts = []
     for name, title, when in (
@@ -70,33 +71,48 @@ def reliability(reports: Reports, models: Sequence[str]) -> list[Markup]:
         series = [
             Series(
                 model,
-                [
-                    (number(row["confidence"]), number(row["accuracy"]))
-                    for row in reports.plot(f"{name}_{model}.csv")
-                ],
+                _filled(reports.plot(f"{name}_{model}.csv")),
             )
             for model in models
         ]
         described = f"Accuracy of the test rows by the probability of the predicted class, {when}. "
-        described += "A calibrated model lies on the diagonal."
+        described += (
+            f"A calibrated model lies on the diagonal. Bins of fewer than {FEWEST} rows are left out."
+        )
         scales = Scales("probability of the predicted class", "accuracy", (0.0, 1.0), (0.0, 1.0))
         charts.append(draw(name.replace("_", "-"), title, described, series, scales, diagonal=True))
     return [chart for chart in charts if chart]
 
 
-def risk_chart(rows: Sequence[Row], models: Sequence[str], kind: str) -> Markup:
+def _filled(rows: Sequence[Row]) -> list[tuple[float, float]]:
+    """Return the bins with enough rows to say anything."""
+    return [
+        (number(row["confidence"]), number(row["accuracy"])) for row in rows if int(row["rows"]) >= FEWEST
+    ]
+
+
+def risk_chart(rows: Sequence[Row], models: Sequence[str], kind: str) -> Chart | None:
     """Return the share of wrong claims among the surest, by their share of all."""
     series = [
         Series(
-            model, [(number(row["coverage"]), number(row["risk"])) for row in rows if row["model"] == model]
+            model,
+            [
+                (number(row["coverage"]), number(row["risk"]))
+                for row in rows
+                if row["model"] == model and number(row["coverage"]) >= LEAST
+            ],
         )
         for model in models
     ]
     counted = CLAIMS.get(kind, "answers")
     highest = max((point[1] for one in series for point in one.points), default=0.0)
-    scales = Scales(f"share of {counted} answered", "wrong among them", (0.0, 1.0), (0.0, highest * 1.05 or 0.1))
+    scales = Scales(
+        f"share of {counted} answered", "wrong among them", (0.0, 1.0), (0.0, highest * 1.05 or 0.1)
+    )
     title = "Coverage against risk"
-    described = f"The share of wrong answers if only the surest {counted} are answered, for each share of them."
+    described = (
+        f"The share of wrong answers if only the surest {counted} are answered, for each share of them."
+    )
     return draw("risk", title, described, series, scales, marks=False)
 
 

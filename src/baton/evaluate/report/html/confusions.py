@@ -43,7 +43,9 @@ class Matrix:
 def counted(rows: Sequence[Row], model: str) -> Counter[tuple[str, str]]:
     """Return (actual, predicted) -> rows, or words, of one model."""
     unit = "rows" if rows and "rows" in rows[0] else "words"
-    return Counter({(row["actual"], row["predicted"]): int(row[unit]) for row in rows if row["model"] == model})
+    return Counter(
+        {(row["actual"], row["predicted"]): int(row[unit]) for row in rows if row["model"] == model}
+    )
 
 
 def top(counts: Mapping[tuple[str, str], int]) -> list[tuple[str, str, int]]:
@@ -106,5 +108,9 @@ def _cell(
     count = counts.get((actual, predicted), 0)
     share = count / total if total else 0.0
     # A hundredth of a class already has a colour; half of it has the strongest.
-    level = 0 if not count else next((k for k, most in enumerate((0.02, 0.05, 0.15, 0.4), 1) if share < most), LEVELS)
+    level = (
+        0
+        if not count
+        else next((k for k, most in enumerate((0.02, 0.05, 0.15, 0.4), 1) if share < most), LEVELS)
+    )
     return Cell(count, actual == predicted, level, slugs.get((actual, predicted), ""))

@@ -5,8 +5,6 @@ Inputs: plots/training_*.csv, validation_*.csv, main_*.csv and predicted_*.csv -
 
 from collections.abc import Sequence
 
-from markupsafe import Markup
-
 from baton.evaluate.report.html import svg
 from baton.evaluate.report.html.csv_reading import Reports, number
 from baton.evaluate.report.html.line_charts import Scales, Series, draw
@@ -16,7 +14,7 @@ from baton.tasks.figure_scale import Scale
 POINTS = 150  # of a model in a chart
 
 
-def learning(reports: Reports, models: Sequence[str], main: Scale) -> list[Markup]:
+def learning(reports: Reports, models: Sequence[str], main: Scale) -> list[svg.Chart]:
     """Return the charts of training loss, validation loss and the main figure on validation."""
     shown = svg.percent if main.share else svg.number
     charts = []
@@ -44,7 +42,7 @@ def learning(reports: Reports, models: Sequence[str], main: Scale) -> list[Marku
     return [chart for chart in charts if chart]
 
 
-def predicted(reports: Reports, models: Sequence[str]) -> list[Markup]:
+def predicted(reports: Reports, models: Sequence[str]) -> list[svg.Chart]:
     """Return a chart for each number of the task: predicted against actual values."""
     rows = {model: reports.plot(f"predicted_{model}.csv") for model in models}
     names = dict.fromkeys(row["number"] for own in rows.values() for row in own if "number" in row)

@@ -9,12 +9,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from baton.evaluate.evaluation import TRANSFORMERS
 from baton.evaluate.report.wording import spelled
 from baton.tasks.figure_scale import Scale
 
 END = "_difference"
 # Figures of which less is better, and those that are no shares.
 LOWER = ("log_loss", "brier", "mae", "rmse", "hamming_loss", "coverage_error", "ranking_loss")
+NAMES = {
+    "brier": "Brier score",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "r2": "R²",
+    "chrf": "chrF",
+    "bleu": "BLEU",
+    "hamming_loss": "Hamming loss",
+}
 PLAIN = (*LOWER, "r2", "spearman", "pearson")
 
 
@@ -51,16 +61,35 @@ class Difference:
     @property
     def name(self) -> str:
         """The figure in words."""
-        return spelled(self.scale.name.removesuffix("_scaled"))
+        return figure_name(self.scale.name)
 
     @property
     def shown(self) -> str:
         """The difference with its interval in words."""
-        value = f"{self.scale.number(self.value, sign='+')}{self.scale.points}"
+        value = f"{signed(self.scale, self.value)}{self.scale.points}"
         if self.interval is None:
             return value
-        low, high = (self.scale.number(end, sign="+") for end in self.interval)
+        low, high = (signed(self.scale, end) for end in self.interval)
         return f"{value}, {low} to {high}"
+
+
+def figure_name(name: str) -> str:
+    """Return a figure's name in words."""
+    own = name.removesuffix("_scaled")
+    return NAMES.get(own, spelled(own))
+
+
+def model_name(name: str) -> str:
+    """Return a model's name in a sentence."""
+    return f"the {name}" if name in TRANSFORMERS else name
+
+
+def signed(scale: Scale, value: float) -> str:
+    """Return a difference with its sign: in points with one decimal, or with two digits."""
+    if not scale.share:
+        return f"{value:+.2g}".replace("-", "−")
+    digits = 2 if 0 < abs(value) < 0.0005 else 1  # never "-0.0": the sign counts
+    return f"{100 * value:+.{digits}f}".replace("-", "−")
 
 
 def read(metrics: Mapping[str, Any], main: Scale, p: str) -> list[Difference]:
@@ -114,27 +143,31 @@ def of_pair(found: Iterable[Difference], first: str, second: str) -> list[Differ
 
 
 def said(own: Sequence[Difference], excluded: float | None = None) -> str:
-    """Return a clause on one pair: the figures in which the first model is better or worse, or that none is.
+    """Return sentences on one pair: the figures in which the first model is better or worse, or that none is.
 
     `excluded` is the size beyond which differences in the main figure are excluded.
     """
     better = [f"{one.name} ({one.shown})" for one in own if one.differs and one.better]
     worse = [f"{one.name} ({one.shown})" for one in own if one.differs and not one.better]
     parts = [f"{word} in {listed(some)}" for word, some in (("better", better), ("worse", worse)) if some]
-    first, second = own[0].first, own[0].second
+    first, second = (model_name(name) for name in (own[0].first, own[0].second))
     if parts:
         rest = [one.name for one in own if not one.differs]
-        tail = f"; in {listed(rest, 'and')} no difference is shown" if rest else ""
-        return f"{first} is {', and '.join(parts)} than {second}{tail}"
-    tail = ""
-    if excluded is not None:
-        main = own[0]
-        tail = f"; a difference of more than {main.scale.number(excluded)}{main.scale.points} in {main.name} "
-        tail += "is excluded"
-    if hints := [f"{one.name} would (p = {one.alone:.2g})" for one in own if one.hinted]:
-        tail += f". Without the adjustment for several comparisons {listed(hints)}"
+        tail = f" In {listed(rest)} no difference is shown." if rest else ""
+        return f"{capital(first)} is {' and '.join(parts)} than {second}.{tail}"
     names = listed([one.name for one in own], "or")
-    return f"{first} and {second} do not differ significantly in {names}{tail}"
+    told = f"{capital(first)} and {second} do not differ significantly in {names}."
+    if excluded is not None:
+        size = signed(own[0].scale, excluded).removeprefix("+")
+        told += f" A difference of more than {size}{own[0].scale.points} in {own[0].name} is excluded."
+    if hints := [f"{one.name} (p = {one.alone:.2g})" for one in own if one.hinted]:
+        told += f" As the only comparison of the page it would be significant in {listed(hints)}."
+    return told
+
+
+def capital(words: str) -> str:
+    """Return words that begin a sentence; the name of a baseline stays as it is."""
+    return f"T{words[1:]}" if words.startswith("the ") else words
 
 
 def listed(items: Sequence[str], word: str = "and") -> str:

@@ -100,7 +100,9 @@ def read(reports: Reports, kind: str, model: str, slug: str) -> Failures:
         for pair in name.pairs
     }
     if not counts:  # several labels: a row has no one class that another is taken for
-        counts.update({(p.actual, p.predicted): p.count for n in named for p in n.pairs if p.actual and p.predicted})
+        counts.update(
+            {(p.actual, p.predicted): p.count for n in named for p in n.pairs if p.actual and p.predicted}
+        )
     order = sorted(named, key=lambda name: int(name.slug.rpartition("-")[2]))
     every = [name.name for name in order] + ([NO_ENTITY] if kind == "tokens" else [])
     matrix = confusions.matrix(every, counts, slugs) if confusion else None
@@ -113,7 +115,7 @@ def _plain(errors: Sequence[Row], model: str, slug: str) -> Failures:
     own = [row for row in errors if row["model"] == model]
     if not own:
         return Failures(model, slug)
-    columns = [column for column in own[0] if column not in {"model"}]
+    columns = [column for column in own[0] if column != "model"]
     rows = [[row[column] for column in columns] for row in own[:CONFIDENT]]
     shown = [PLAIN.get(column, column) for column in columns]
     ids = [row["id"] for row in own[:CONFIDENT]]

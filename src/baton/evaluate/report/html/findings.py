@@ -93,10 +93,8 @@ def _drift(own: Mapping[str, Any]) -> list[str]:
     if "total_variation" not in own:
         return []
     differ = "differ" if own.get("found") else "do not differ more than the check allows"
-    return [
-        f"Labels of train and test {differ}: total variation {own['total_variation']:.3f}, "
-        f"of which {own.get('by_chance', 0):.3f} by chance."
-    ]
+    told = f"Labels of train and test {differ}: total variation {own['total_variation']:.3f}"
+    return [f"{told}, of which {own.get('by_chance', 0):.3f} by chance."]
 
 
 def _names(counts: Any) -> tuple[list[tuple[str, list[int]]], int]:

@@ -14,13 +14,13 @@ ROW = 34  # of a difference: its words, and below them its interval
 TOP = 4
 
 
-def charts(found: Sequence[Difference]) -> list[Markup]:
+def charts(found: Sequence[Difference]) -> list[svg.Chart]:
     """Return a chart for each figure, in the order in which they are compared."""
     figures = dict.fromkeys(one.scale.name for one in found)
     return [_chart([one for one in found if one.scale.name == figure]) for figure in figures]
 
 
-def _chart(own: Sequence[Difference]) -> Markup:
+def _chart(own: Sequence[Difference]) -> svg.Chart:
     scale, bottom = own[0].scale, TOP + ROW * len(own)
     ends = [end for one in own for end in (one.interval or (one.value, one.value))]
     x = svg.axis([0.0, *ends], 10, svg.WIDTH - 10, 0.08)
@@ -35,7 +35,7 @@ def _chart(own: Sequence[Difference]) -> Markup:
     parts.append(svg.line(x.at(0), TOP, x.at(0), bottom, "zero"))
     for place, one in enumerate(own):
         parts += _row(one, x, TOP + place * ROW)
-    title = f"Difference in {own[0].name}"
+    title = f"{own[0].name[0].upper()}{own[0].name[1:]}"
     described = "; ".join(f"{one.first} minus {one.second}: {one.shown}" for one in own)
     return svg.frame(f"forest-{scale.name.replace('_', '-')}", title, described, bottom + 36, parts)
 

@@ -35,9 +35,7 @@ class Group:
         return sum(any(cell.worse for cell in cells) for _, _, cells in self.lines)
 
 
-def read(
-    reports: Reports, models: Sequence[str], main: Scale, overall: dict[str, float]
-) -> list[Group]:
+def read(reports: Reports, models: Sequence[str], main: Scale, overall: dict[str, float]) -> list[Group]:
     """Return the groups; `overall` is the main figure of each model on all test rows."""
     sources = (
         ("groups.csv", "group", "{}"),

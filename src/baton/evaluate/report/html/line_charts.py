@@ -44,8 +44,8 @@ def draw(
     lines: bool = True,
     marks: bool = True,
     diagonal: bool = False,
-) -> Markup:
-    """Return a chart of the series that have points; nothing without any.
+) -> svg.Chart | None:
+    """Return a chart of the series that have points; None without any.
 
     Args:
         name: of the chart, for its ids.
@@ -59,7 +59,7 @@ def draw(
     """
     shown = [one for one in series if one.points]
     if not shown:
-        return Markup("")
+        return None
     top = 30 + LEGEND * -(-len(shown) // COLUMNS)
     bottom = top + HEIGHT
     xs, ys = ([point[axis] for one in shown for point in one.points] for axis in (0, 1))

@@ -70,9 +70,7 @@ class Name:
         return sum(pair.count for pair in self.pairs)
 
 
-def read(
-    kind: str, rows: Sequence[Row], model: str, mistakes: Sequence[Mistake], prefix: str
-) -> list[Name]:
+def read(kind: str, rows: Sequence[Row], model: str, mistakes: Sequence[Mistake], prefix: str) -> list[Name]:
     """Return every name, the lowest F1 first; those without a test row come last.
 
     Args:
@@ -93,15 +91,18 @@ def read(
             slugs[row[column]],
             row[column],
             int(row["support"]),
-            *(
-                Figure(*(number(row[f"{figure}{end}"]) for end in ("", "_low", "_high")))
-                for figure in ("precision", "recall", "f1")
-            ),
+            _figure(row, "precision"),
+            _figure(row, "recall"),
+            _figure(row, "f1"),
             pairs.get(row[column], []),
             taken.get(row[column], []),
         )
         for row in ordered
     ]
+
+
+def _figure(row: Row, name: str) -> Figure:
+    return Figure(*(number(row[f"{name}{end}"]) for end in ("", "_low", "_high")))
 
 
 def _worth(row: Row) -> float:
@@ -120,7 +121,7 @@ def _pairs(
             owner = pair[0] or pair[1]
             counts[owner][pair] += 1
             texts[owner, *pair].append(mistake)
-    found, room = {}, ALL_TEXTS
+    found, room = dict[str, list[Pair]](), ALL_TEXTS
     for name in order:
         own = sorted(counts[name].items(), key=lambda item: (-item[1], item[0]))
         found[name] = []

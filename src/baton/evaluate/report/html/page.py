@@ -32,7 +32,7 @@ from baton.evaluate.report.html import (
 )
 from baton.evaluate.report.html.about import About
 from baton.evaluate.report.html.csv_reading import Reports
-from baton.evaluate.report.wording import percent, spelled
+from baton.evaluate.report.wording import percent
 from baton.tasks import figure_scale
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -58,7 +58,7 @@ def render(reports: Reports, about: About) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "spelled": spelled, "plain": plain}
+    environment.filters |= {"percent": percent, "plain": plain, "capital": _capital}
     style, script = (
         (TEMPLATES / name).read_text(encoding="utf-8").strip() for name in ("report.css", "report.js")
     )
@@ -72,6 +72,10 @@ def render(reports: Reports, about: About) -> str:
         kind=svg.kind,
         pictures=pictures.read(reports.clean, page.wanted),
     )
+
+
+def _capital(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}"
 
 
 def plain(text: str) -> Markup:
@@ -102,6 +106,7 @@ class _Page:
         self.kind = self.task.spec.kind
         self.word = self.task.spec.word
         self.main = figure_scale.of(self.task.figures)
+        self.figure = differences.figure_name(self.main.name)
 
     @cached_property
     def models(self) -> list[str]:
@@ -135,7 +140,7 @@ class _Page:
         return differences.read(self.metrics, self.main, self.task.p)
 
     @property
-    def forest(self) -> list[Markup]:
+    def forest(self) -> list[svg.Chart]:
         """The charts of differences."""
         return forest.charts(self.differences)
 
@@ -179,9 +184,7 @@ class _Page:
         """Where the recommended model and the student fail."""
         chosen = self.metrics["recommended"]["model"]
         focus = [name for name in dict.fromkeys((chosen, "student")) if name in self.drawn]
-        return [
-            failures.read(self.reports, self.kind, name, f"m{place}") for place, name in enumerate(focus)
-        ]
+        return [failures.read(self.reports, self.kind, name, f"m{place}") for place, name in enumerate(focus)]
 
     @property
     def wanted(self) -> list[str]:
@@ -200,12 +203,12 @@ class _Page:
         return certainty.read(self.reports, self.drawn, self.kind, [one.model for one in self.failures])
 
     @property
-    def scatter(self) -> list[Markup]:
+    def scatter(self) -> list[svg.Chart]:
         """Charts of predicted and actual numbers."""
         return curves.predicted(self.reports, self.drawn) if self.kind == "numbers" else []
 
     @property
-    def learning(self) -> list[Markup]:
+    def learning(self) -> list[svg.Chart]:
         """Charts of training."""
         return curves.learning(self.reports, TRANSFORMERS, self.main)
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from baton.evaluate import seeds
-from baton.evaluate.report.html.differences import scale_of
-from baton.evaluate.report.wording import spelled
+from baton.evaluate.report.html.differences import figure_name, scale_of
 from baton.tasks.figure_scale import Scale
 
 MEAN = "_mean"
@@ -28,14 +27,14 @@ class SeedsTable:
 
 def read(section: Mapping[str, Any], main: Scale, confidence: float) -> SeedsTable:
     """Return the table; intervals are Student's, of the mean over seeds."""
-    rows, several = [], False
-    for model, own in section.items():
-        if "all" not in own:
-            continue
-        several |= len(own["all"]) > 1
-        for key in own:
-            if key.endswith(MEAN):
-                rows.append(_row(model, key.removesuffix(MEAN), own, main, confidence))
+    trained = {model: own for model, own in section.items() if "all" in own}
+    several = any(len(own["all"]) > 1 for own in trained.values())
+    rows = [
+        _row(model, key.removesuffix(MEAN), own, main, confidence)
+        for model, own in trained.items()
+        for key in own
+        if key.endswith(MEAN)
+    ]
     return SeedsTable(rows, several, seeds.said(section, main, confidence) if several else [])
 
 
@@ -51,4 +50,4 @@ def _row(
     each = ", ".join(
         f"{seed}: {scale.number(value, 2)}" for seed, value in zip(own["all"], own[name], strict=True)
     )
-    return model, spelled(name), scale.value(found.mean, 2), interval, each
+    return model, figure_name(name), scale.value(found.mean, 2), interval, each

@@ -96,12 +96,21 @@ def vertical(y: Axis, x: float, right: float, shown: Formatter, label: str, top:
     return parts
 
 
-def frame(name: str, title: str, description: str, height: float, parts: Sequence[Markup]) -> Markup:
+@dataclass(frozen=True)
+class Chart:
+    """A drawing with its title, which the page shows above it."""
+
+    title: str
+    drawing: Markup
+
+
+def frame(name: str, title: str, description: str, height: float, parts: Sequence[Markup]) -> Chart:
     """Return a chart; `name` is part of the ids of its title and description."""
-    return Markup(
+    drawing = Markup(
         '<svg viewBox="0 0 {w} {h}" role="img" aria-labelledby="{n}-title {n}-desc">'
         '<title id="{n}-title">{t}</title><desc id="{n}-desc">{d}</desc>{p}</svg>'
     ).format(w=WIDTH, h=height, n=name, t=title, d=description, p=Markup("").join(parts))
+    return Chart(title, drawing)
 
 
 def percent(value: float) -> str:

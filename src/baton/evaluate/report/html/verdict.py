@@ -10,8 +10,8 @@ from typing import Any
 
 from baton.evaluate.evaluation import TRANSFORMERS
 from baton.evaluate.report.html import differences
-from baton.evaluate.report.html.differences import Difference
-from baton.evaluate.report.wording import amount, percent, spelled
+from baton.evaluate.report.html.differences import Difference, capital, figure_name, model_name
+from baton.evaluate.report.wording import amount, percent
 from baton.tasks.figure_scale import Scale
 
 GOOD = 0.05  # a calibration error that lies below it, with its whole interval, is called small
@@ -49,7 +49,7 @@ class Known:
     def figure(self, model: str) -> str:
         """Return a model's main figure on test with its interval, in words."""
         own, name = self.metrics[model], self.main.name
-        shown = f"{spelled(name)} {self.main.value(own[name])}"
+        shown = f"{figure_name(name)} {self.main.value(own[name])}"
         if f"{name}_interval" not in own:
             return shown
         low, high = (self.main.number(end) for end in own[f"{name}_interval"])
@@ -61,12 +61,7 @@ class Known:
         if not own:
             return ""
         excluded = self.metrics["comparison"][f"{first}_vs_{second}"].get("excluded")
-        return sentence(differences.said(own, excluded))
-
-
-def sentence(clause: str) -> str:
-    """Return a clause as a sentence."""
-    return f"{clause[:1].upper()}{clause[1:]}."
+        return differences.said(own, excluded)
 
 
 def headline(known: Known) -> str:
@@ -98,8 +93,10 @@ def _choice(known: Known) -> Point:
     how = f"{rows} of validation"
     if "folds" in section:
         how = f"{section['folds']}-fold cross-validation on {rows} of train"
-    answer = f"On test, {known.recommended} has {known.figure(known.recommended)}."
-    more = f"It was chosen by {spelled(main.name)} on {how}: {main.value(main.gain(own))}"
+    answer = f"On test, {model_name(known.recommended)} has {known.figure(known.recommended)}."
+    if (skill := known.metrics[known.recommended].get("skill")) is not None:
+        answer += f" It avoids {percent(skill)} of the mistakes of always saying the most frequent class."
+    more = f"It was chosen by {figure_name(main.name)} on {how}: {main.value(main.gain(own))}"
     more += f"; {others}. " if others else ". "
     more += "A transformer is chosen only if it beats the best baseline by more than one standard error, "
     more += "since it costs more. Test took no part in the choice."
@@ -115,7 +112,7 @@ def _student(known: Known) -> Point:
     else:
         lead = "Yes, in place of the teacher"
     if known.recommended not in TRANSFORMERS:
-        lead += f", but {known.recommended} is recommended and costs less"
+        lead += f", but {known.recommended} is recommended, and costs less"
     return Point("May the student be shipped?", f"{lead}. {known.said('student', 'teacher')}", costs(known))
 
 
@@ -155,22 +152,22 @@ def _calibration(known: Known) -> list[Point]:
         if key is not None:
             low, high = own[f"{key}_interval"]
             word = "small" if high <= GOOD else "large" if low > GOOD else "not known well enough"
-            about = f"the calibration error is {word}: {own[key]:.3f} ({low:.3f} to {high:.3f})"
-            told.append(f"{name}: {about}")
+            about = f"calibration error is {word}: {own[key]:.3f} ({low:.3f} to {high:.3f})."
+            told.append(f"{capital(model_name(name))}’s {about}")
         elif "coverage" in own:
             wanted = known.metrics["test"]["task"]["coverage"]
             low, high = own.get("coverage_interval", (float("nan"),) * 2)
-            held = f"prediction intervals hold {percent(own['coverage'])} of the numbers"
+            held = f"{capital(model_name(name))}’s prediction intervals hold {percent(own['coverage'])}"
             held += f" ({100 * low:.1f} to {percent(high)})" if low == low else ""  # noqa: PLR0124  not NaN
-            told.append(f"{name}: {held}; {percent(wanted, 0)} were wanted")
+            told.append(f"{held} of the numbers; {percent(wanted, 0)} were wanted.")
     if not told:
         return []
     more = (
-        f"It is called small if its whole interval is at most {GOOD}, and large if the whole interval is above."
+        f"It is called small if its whole interval is at most {GOOD}, and large if all of it is above."
         if any("calibration" in one for one in told)
         else ""
     )
-    return [Point("Can its probabilities be trusted?", sentence("; ".join(told)), more)]
+    return [Point("Can its probabilities be trusted?", " ".join(told), more)]
 
 
 def _basis(known: Known) -> Point:
@@ -187,6 +184,10 @@ def _basis(known: Known) -> Point:
         key, own = f"{known.main.name}_without_near_duplicates", known.metrics[known.recommended]
         more = f"{amount(near, 'test rows')} {'is a near-duplicate' if near == 1 else 'are near-duplicates'}"
         more += " of rows in train or validation"
-        more += f"; without them {known.recommended} has {known.main.value(own[key])}" if key in own else ""
+        more += (
+            f"; without them {model_name(known.recommended)} has {known.main.value(own[key])}"
+            if key in own
+            else ""
+        )
         more += "."
     return Point("What does this rest on?", f"{answer}.", more)
