@@ -37,6 +37,7 @@ STAGES = ["download", "preprocess", "tokenize", "finetune", "distill", "evaluate
 PACKAGES = ("asyncio", "email", "logging", "xml")
 BATON = (sys.executable, "-c", "from baton.cli.app import app; app()")
 TIMED = {
+    "reports/report.html",
     "reports/timings.json",
     "reports/speed/speed_accuracy.png",
 }  # the only outputs that may differ in a rerun

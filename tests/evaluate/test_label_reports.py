@@ -19,6 +19,7 @@ from sklearn.multiclass import OneVsRestClassifier
 
 from baton import params, storage
 from baton.contracts import input_spec, predictions, task_spec
+from baton.contracts import targets as target_files
 from baton.contracts.task_spec import Labels
 from baton.evaluate import (
     f1_bootstrap,
@@ -495,6 +496,12 @@ def run(
     (tmp_path / "data/arrays").mkdir()
     meta = {"task": task_spec.described(spec), "input": input_spec.described(tiny.TEXT_INPUT)}
     storage.write_json(tmp_path / "data/arrays/meta.json", meta)
+    for split, (own, _) in marked.items():
+        offsets = np.arange(len(own) + 1)
+        for name, values in (("tokens", offsets[:-1].astype(np.int32)), ("offsets", offsets)):
+            np.save(tmp_path / f"data/arrays/{split}.{name}.npy", values)
+        for path in target_files.paths(tmp_path / "data/arrays", split, spec).values():  # no row has a label
+            np.save(path, np.zeros(len(own) + 1 if "offsets" in path.name else 0, np.int64))
     recipe = params.read_raw(root / "params.yaml") | {"tracking": {"kind": "off"}}
 
     def evaluated(**changes: Any) -> dict[str, Any]:

@@ -321,7 +321,7 @@ def test_tables_and_plots_are_written(whole: tuple[Evaluation, dict[str, Any]], 
     assert examples[0].startswith("id,question,true,teacher,teacher_f1,teacher_score,student,")
     assert len(examples) == 51
     errors = (tmp_path / "errors.csv").read_text().splitlines()
-    assert {line.partition(",")[0] for line in errors[1:]} == {"teacher", "student", "control"}
+    assert {line.partition(",")[0] for line in errors[1:]} == {*evaluation.TRANSFORMERS, "sliding_window"}
     assert (tmp_path / "slices.csv").read_text().startswith("column,value,rows,model,f1,")
     TASK.draw(tmp_path, shown)
     drawn = {path.name: path.read_bytes() for path in tmp_path.glob("*.png")}

@@ -32,18 +32,21 @@ UNTIMED = ["figures", "metrics.json", "plots", "tables"]
 
 
 @pytest.fixture
-def ready(project: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+def ready(
+    project: Path, splits: dict[str, Split], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[str]]:
     """Complete the project and return `run`.
 
     `run(draw=False, **changes of evaluate)` returns the models whose speed was measured.
     """
     (project / "requirements.lock").write_text("")
     (project / "data/arrays").mkdir()
-    for split in ("train", "val", "test"):
+    for split, (texts, labels) in splits.items():
+        count = len(texts)
         for name, values in (
-            ("tokens", np.arange(4, dtype=np.int32)),
-            ("offsets", np.array([0, 4])),
-            ("targets", np.array([0])),
+            ("tokens", np.zeros(4 * count, np.int32)),
+            ("offsets", 4 * np.arange(count + 1)),
+            ("targets", labels),
         ):
             np.save(project / f"data/arrays/{split}.{name}.npy", values)
     storage.write_json(
@@ -188,7 +191,15 @@ def test_reports_are_complete_and_right(
             "training_student.csv",
         ],
         "speed": ["speed_accuracy.png"],
-        "tables": ["errors.csv", "per_class.csv", "slices.csv"],
+        "tables": [
+            "confusion.csv",
+            "errors.csv",
+            "groups.csv",
+            "per_class.csv",
+            "risk_coverage.csv",
+            "slices.csv",
+            "thresholds.csv",
+        ],
     }.items():
         assert set(names) <= {path.name for path in Path("reports", folder).iterdir()}
     drawn, empty = shown_plots(root)
@@ -231,6 +242,25 @@ def test_every_model_has_its_own_temperature_and_figures_as_trained_and_at_it(
     Path("models/student/baton.json").write_text('{"labels": []}')
     with pytest.raises(DataError, match=r"models/student/baton\.json has no fitted values"):
         ready()
+
+
+def test_the_html_report_shows_this_run(ready: Callable[..., list[str]]) -> None:
+    ready()
+    page, report = (
+        Path("reports/report.html").read_text(),
+        json.loads(Path("reports/metrics.json").read_text()),
+    )
+    assert f"<title>{params.read_raw()['promotion']['name']}: evaluation</title>" in page
+    accuracy = f"{100 * report['student']['accuracy']:.1f}%"
+    for words in (accuracy, "site 1", "finetune.epochs", "length of the text", "column “site”", *NAMES):
+        assert words in page, words
+    with Path("reports/tables/confusion.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["model"] == "student"]
+    right = sum(int(row["rows"]) for row in rows if row["actual"] == row["predicted"])
+    total = sum(int(row["rows"]) for row in rows)
+    assert right / total == pytest.approx(report["student"]["accuracy"], rel=1e-5)
+    wrong = [int(row["rows"]) for row in rows if row["actual"] != row["predicted"]]
+    assert wrong == sorted(wrong, reverse=True)
 
 
 def test_errors_are_the_wrong_rows_most_confident_first(

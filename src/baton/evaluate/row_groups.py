@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton.evaluate.inputs import Rows
+from baton.evaluate.report.wording import amount
 
 PARTS = 5  # of about as many rows, from the shortest texts to the longest
 LONGEST_WORD = 20  # characters; texts whose words are longer on average are written without spaces
@@ -47,6 +48,7 @@ def groups(test: Rows, repeats: set[str], read: Read | None) -> dict[str, Group]
     if test.shown == "text":
         found["length of the text"] = _lengths(test.texts)
     if read is not None:
+        assert len(read.tokens) == len(test.ids), "arrays are of the same rows as the clean table"
         cut, whole = f"cut after {read.most:,} tokens, or just as long", "read to its end"
         values = [cut if count >= read.most else whole for count in read.tokens.tolist()]
         found["how much of it is read"] = Group(values, [whole, cut])
@@ -72,4 +74,4 @@ def _lengths(texts: Sequence[str]) -> Group:
 
 def _named(counts: NDArray[Any], unit: str) -> str:
     low, high = int(counts.min()), int(counts.max())
-    return f"{low:,} {unit}" if low == high else f"{low:,} to {high:,} {unit}"
+    return amount(low, unit) if low == high else f"{low:,} to {high:,} {unit}"

@@ -25,7 +25,7 @@ from tests.evaluate import test_span_reports as spans
 SETTINGS = params.Bootstrap(resamples=60, confidence=0.95, seed=0)
 BASELINE = "majority"
 SHARES = {"teacher": 0.9, "student": 0.85, "control": 0.7, BASELINE: 0.4}
-WORDS = "wheat corn barley ship port tariff harvest board rate bill crude tanker".split()
+WORDS = ["wheat", "corn", "barley", "ship", "port", "tariff", "harvest", "board", "rate", "bill", "crude"]
 Split = dict[str, Any]  # rows, and the targets of a kind of task
 
 

@@ -1,4 +1,4 @@
-"""reports/report.html: its sections for every kind of task, that it loads nothing, and that it escapes all."""
+"""reports/report.html: its sections for every kind of task; it loads nothing, and escapes everything."""
 
 import base64
 import hashlib
@@ -17,7 +17,13 @@ from tests.evaluate.report import made_up
 from tests.evaluate.report.reading import Page
 
 SECTIONS = ["verdict", "models", "differences", "failures", "certainty", "data", "made"]
-ATTACKS = ("<script>alert(1)</script>", "</textarea><b>x", "</style>", "\"><img src=x onerror=alert(1)>", "{{ 7*7 }}")
+ATTACKS = (
+    "<script>alert(1)</script>",
+    "</textarea><b>x",
+    "</style>",
+    '"><img src=x onerror=alert(1)>',
+    "{{ 7*7 }}",
+)
 
 
 def rendered(reports: Reports, about: About | None = None) -> Page:
@@ -34,7 +40,9 @@ def test_each_kind_has_all_sections_in_order(of_kind: tuple[str, Page]) -> None:
     assert found.sections == SECTIONS
     for name in SECTIONS:
         assert len(found.text(found.part(name))) > 40, (kind, name)
-    assert [href for _, href in found.links(found.root.xpath("//nav")[0])] == [f"#{name}" for name in SECTIONS]
+    assert [href for _, href in found.links(found.root.xpath("//nav")[0])] == [
+        f"#{name}" for name in SECTIONS
+    ]
 
 
 def test_each_kind_has_valid_links_and_unique_ids(of_kind: tuple[str, Page]) -> None:
@@ -134,7 +142,11 @@ def test_confusions_are_readable_with_few_and_many_classes(tmp_path: Path, count
     blocks = [id_ for id_ in found.ids if re.fullmatch(r"m0-\d+", id_)]
     assert len(blocks) == count, "every class can be found"
     assert bool(found.root.xpath("//input[@id='m0-find']")) == (count > 25)
-    shown = [one for one in found.root.xpath("//details[starts-with(@id, 'm0-')]") if not one.xpath("ancestor::details")]
+    shown = [
+        one
+        for one in found.root.xpath("//details[starts-with(@id, 'm0-')]")
+        if not one.xpath("ancestor::details")
+    ]
     assert len(shown) == (count if count <= 25 else 12)
 
 
@@ -161,12 +173,13 @@ def test_the_worst_class_its_confusions_and_three_texts_in_three_clicks(tmp_path
     [
         (lambda folder: made_up.classes(folder, timings=False), "speed was not measured"),
         (lambda folder: made_up.classes(folder, curves=False), ""),
-        (lambda folder: made_up.classes(folder, shares=dict(list(made_up.SHARES.items())[:3])), "No baseline"),
+        (
+            lambda folder: made_up.classes(folder, shares=dict(list(made_up.SHARES.items())[:3])),
+            "No baseline",
+        ),
     ],
 )
-def test_optional_parts_may_be_missing(
-    tmp_path: Path, write: Callable[[Path], Reports], gone: str
-) -> None:
+def test_optional_parts_may_be_missing(tmp_path: Path, write: Callable[[Path], Reports], gone: str) -> None:
     found = rendered(write(tmp_path))
     assert found.sections == SECTIONS
     assert gone.lower() in found.text().lower()
@@ -175,7 +188,7 @@ def test_optional_parts_may_be_missing(
 
 
 def test_one_file_is_missing(tmp_path: Path) -> None:
-    """The HTML report is for people; a table that an earlier version did not write leaves a section shorter."""
+    """A table that an earlier version did not write leaves a section shorter."""
     reports = made_up.classes(tmp_path)
     for name in ("groups.csv", "risk_coverage.csv", "thresholds.csv", "confusion.csv"):
         (reports.folder / "tables" / name).unlink()

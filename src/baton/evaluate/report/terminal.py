@@ -73,8 +73,10 @@ def show(reports: Path) -> None:
     console.say(f"[dim]{task.words.remark}[/]")
     if speed := _speed(timings):
         console.say(speed)
+    page = reports / "report.html"
     console.say(
-        "next: `make ui` for curves and models in MLflow, `dvc plots show` for plots, "
+        f"{f'next: {page} in a browser for the verdict and where it fails, ' if page.is_file() else 'next: '}"
+        "`make ui` for curves and models in MLflow, `dvc plots show` for plots, "
         f"{reports}/ for figures and tables"
     )
 

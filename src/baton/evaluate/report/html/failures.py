@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 
 from baton.evaluate.report.html import confusions, mistakes, names
 from baton.evaluate.report.html.confusions import Matrix
-from baton.evaluate.report.html.csv_reading import Reports, Row
+from baton.evaluate.report.html.csv_reading import Reports, Row, number
 from baton.evaluate.report.html.mistakes import Mistake
 from baton.evaluate.report.html.names import Name
+from baton.evaluate.report.wording import percent
 
 FILES = {"classes": "per_class.csv", "labels": "per_label.csv", "tokens": "per_type.csv"}
 FIRST = 12  # names whose blocks are shown outright, if there are more than a matrix holds
 CONFIDENT = 30  # mistakes
 NO_ENTITY = "no entity"  # in confusion.csv of tagged words
+
+SHARES = ("f1", "chrf", "score")
 
 # Columns of errors.csv of kinds of task without names -> what the report calls them.
 PLAIN = {
@@ -111,12 +114,16 @@ def read(reports: Reports, kind: str, model: str, slug: str) -> Failures:
     return Failures(model, slug, named, matrix, top, unit, own[:CONFIDENT], len(own))
 
 
+def _cell(column: str, value: str) -> str:
+    return percent(number(value)) if column in SHARES and value else value
+
+
 def _plain(errors: Sequence[Row], model: str, slug: str) -> Failures:
     own = [row for row in errors if row["model"] == model]
     if not own:
         return Failures(model, slug)
     columns = [column for column in own[0] if column != "model"]
-    rows = [[row[column] for column in columns] for row in own[:CONFIDENT]]
+    rows = [[_cell(column, row[column]) for column in columns] for row in own[:CONFIDENT]]
     shown = [PLAIN.get(column, column) for column in columns]
     ids = [row["id"] for row in own[:CONFIDENT]]
     return Failures(model, slug, columns=shown, rows=rows, mistakes=len(own), ids=ids)

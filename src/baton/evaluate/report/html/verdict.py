@@ -14,6 +14,7 @@ from baton.evaluate.report.html.differences import Difference, capital, figure_n
 from baton.evaluate.report.wording import amount, percent
 from baton.tasks.figure_scale import Scale
 
+LOSS = 0.02  # of a share, or a part of a figure that is none: a student that loses less may be shipped
 GOOD = 0.05  # a calibration error that lies below it, with its whole interval, is called small
 
 
@@ -109,11 +110,22 @@ def _student(known: Known) -> Point:
     worse = any(one.differs and not one.better for one in own)
     if worse:
         lead = "It depends on the figure that counts" if better else "Not without a loss"
-    else:
+    elif _excluded(known, own[0]):
         lead = "Yes, in place of the teacher"
+    else:
+        lead = "Not settled: the test rows are too few to exclude a loss"
     if known.recommended not in TRANSFORMERS:
         lead += f", but {known.recommended} is recommended, and costs less"
     return Point("May the student be shipped?", f"{lead}. {known.said('student', 'teacher')}", costs(known))
+
+
+def _excluded(known: Known, main: Difference) -> bool:
+    """Return whether the student's loss in the main figure is certainly a small one."""
+    if main.interval is None:
+        return False
+    loss = -known.main.worst(main.interval)
+    most = LOSS if known.main.share else LOSS * abs(known.metrics["teacher"][known.main.name])
+    return loss <= most
 
 
 def costs(known: Known) -> str:
