@@ -458,6 +458,15 @@ def test_what_rows_contribute_is_what_micro_f1_loses_without_them() -> None:
     np.testing.assert_allclose(scores - scores.mean(), 299 * (left.mean() - left), atol=0.03)
 
 
+def write_tokens(folder: Path, split: str, rows: int, spec: Labels) -> None:
+    """Write arrays of documents with one token and no label each."""
+    offsets = np.arange(rows + 1)
+    for name, values in (("tokens", offsets[:-1].astype(np.int32)), ("offsets", offsets)):
+        np.save(folder / f"{split}.{name}.npy", values)
+    for path in target_files.paths(folder, split, spec).values():
+        np.save(path, np.zeros(rows + 1 if "offsets" in path.name else 0, np.int64))
+
+
 @pytest.fixture
 def run(
     tmp_path: Path, splits: dict[str, Split], root: Path, monkeypatch: pytest.MonkeyPatch
@@ -497,11 +506,7 @@ def run(
     meta = {"task": task_spec.described(spec), "input": input_spec.described(tiny.TEXT_INPUT)}
     storage.write_json(tmp_path / "data/arrays/meta.json", meta)
     for split, (own, _) in marked.items():
-        offsets = np.arange(len(own) + 1)
-        for name, values in (("tokens", offsets[:-1].astype(np.int32)), ("offsets", offsets)):
-            np.save(tmp_path / f"data/arrays/{split}.{name}.npy", values)
-        for path in target_files.paths(tmp_path / "data/arrays", split, spec).values():  # no row has a label
-            np.save(path, np.zeros(len(own) + 1 if "offsets" in path.name else 0, np.int64))
+        write_tokens(tmp_path / "data/arrays", split, len(own), spec)
     recipe = params.read_raw(root / "params.yaml") | {"tracking": {"kind": "off"}}
 
     def evaluated(**changes: Any) -> dict[str, Any]:

@@ -84,6 +84,12 @@ def test_better_and_worse_are_said_of_each_figure() -> None:
     )
 
 
+def test_a_difference_of_unclear_size_is_said_to_be_one() -> None:
+    """Holm's method may find a difference whose interval, at Bonferroni's level, reaches 0."""
+    said = told(accuracy=(-0.015, 0.03))
+    assert "worse in accuracy (−1.5 points, −3.5 to +0.5; it is not clear by how much)" in said
+
+
 def test_a_test_that_only_the_adjustment_changes_is_mentioned() -> None:
     said = told(accuracy=(0.01, 0.08))
     assert "As the only comparison of the page it would be significant in accuracy (p = 0.02)." in said

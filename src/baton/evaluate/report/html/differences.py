@@ -72,6 +72,12 @@ class Difference:
         low, high = (signed(self.scale, end) for end in self.interval)
         return f"{value}, {low} to {high}"
 
+    @property
+    def found(self) -> str:
+        """The same of a difference that was found, which may have an interval that contains 0."""
+        unclear = self.interval is not None and self.interval[0] <= 0 <= self.interval[1]
+        return f"{self.shown}; it is not clear by how much" if unclear else self.shown
+
 
 def figure_name(name: str) -> str:
     """Return a figure's name in words."""
@@ -147,8 +153,8 @@ def said(own: Sequence[Difference], excluded: float | None = None) -> str:
 
     `excluded` is the size beyond which differences in the main figure are excluded.
     """
-    better = [f"{one.name} ({one.shown})" for one in own if one.differs and one.better]
-    worse = [f"{one.name} ({one.shown})" for one in own if one.differs and not one.better]
+    better = [f"{one.name} ({one.found})" for one in own if one.differs and one.better]
+    worse = [f"{one.name} ({one.found})" for one in own if one.differs and not one.better]
     parts = [f"{word} in {listed(some)}" for word, some in (("better", better), ("worse", worse)) if some]
     first, second = (model_name(name) for name in (own[0].first, own[0].second))
     if parts:

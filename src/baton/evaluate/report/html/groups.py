@@ -6,10 +6,11 @@ Inputs: tables/groups.csv, slices.csv and strata.csv -> `Group`s.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from baton.evaluate.report.csv_files import excerpt
 from baton.evaluate.report.html.csv_reading import Reports, Row, number
 from baton.tasks.figure_scale import Scale
 
-VALUES = 20  # of a group
+VALUES = 20  # of a group, besides those that are worse
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,16 @@ def _group(
     of = {(row["value"], row["model"]): row for row in rows}
     lines = [
         (
-            value,
+            excerpt(value),
             f"{int(of[value, models[0]]['rows']):,}",
             [_cell(of[value, model], main, overall[model]) for model in models],
         )
-        for value in values[:VALUES]
+        for value in values
     ]
-    return Group(title, lines, max(0, len(values) - VALUES))
+    shown = [
+        line for place, line in enumerate(lines) if place < VALUES or any(cell.worse for cell in line[2])
+    ]
+    return Group(title, shown, len(lines) - len(shown))
 
 
 def _cell(row: Row, main: Scale, overall: float) -> Cell:

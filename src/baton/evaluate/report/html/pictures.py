@@ -11,7 +11,7 @@ from pathlib import Path
 from baton.errors import UndecodableError
 from baton.images import decoding
 
-SIDE = 112  # pixels of the longer side
+SIDE = 112  # pixels of the longer side; a smaller image is enlarged to about half of it
 MOST_PIXELS = 500_000_000  # `preprocess` has decoded these images already, under a limit of its own
 ROOM = 1_500_000  # characters of all addresses together
 PNG_MOST = 6_000  # bytes; a larger image is a photograph, which JPEG stores smaller
@@ -46,6 +46,8 @@ def _address(content: bytes) -> str:
         return ""
     image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
     image.thumbnail((SIDE, SIDE))
+    times = max(SIDE // 2 // max(image.size), 1)  # of a tiny image: whole squares for its pixels
+    image = image.resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
     for form, options in (("PNG", {}), ("JPEG", {"quality": 80})):
         target = io.BytesIO()
         image.save(target, form, **options)

@@ -115,7 +115,7 @@ def _student(known: Known) -> Point:
     else:
         lead = "Not settled: the test rows are too few to exclude a loss"
     if known.recommended not in TRANSFORMERS:
-        lead += f", but {known.recommended} is recommended, and costs less"
+        lead += f"; {known.recommended} is recommended, and costs less"
     return Point("May the student be shipped?", f"{lead}. {known.said('student', 'teacher')}", costs(known))
 
 
