@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from baton.evaluate.report.html import differences, verdict
+from baton.evaluate.report.html import differences, known, verdict
 from baton.tasks.figure_scale import Scale
 
 MAIN = Scale("accuracy", 1, True)
@@ -46,7 +46,7 @@ def metrics(
 
 def told(**changes: Any) -> str:
     own = metrics(**changes)
-    return verdict.Known(own, {}, MAIN, differences.read(own, MAIN, "mcnemar_p")).said("student", "teacher")
+    return known.Known(own, {}, MAIN, differences.read(own, MAIN, "mcnemar_p")).said("student", "teacher")
 
 
 def test_without_a_difference_the_figures_are_named() -> None:
@@ -98,8 +98,8 @@ def test_a_test_that_only_the_adjustment_changes_is_mentioned() -> None:
 
 def answer(**changes: Any) -> str:
     own = metrics(**changes)
-    known = verdict.Known(own, {}, MAIN, differences.read(own, MAIN, "mcnemar_p"))
-    return next(point.answer for point in verdict.points(known) if "shipped" in point.question)
+    about = known.Known(own, {}, MAIN, differences.read(own, MAIN, "mcnemar_p"))
+    return next(point.answer for point in verdict.points(about) if "shipped" in point.question)
 
 
 def test_the_student_may_be_shipped_only_if_a_loss_is_excluded() -> None:

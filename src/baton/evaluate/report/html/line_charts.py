@@ -71,8 +71,7 @@ def draw(
         *svg.vertical(y, svg.LEFT, svg.WIDTH - svg.RIGHT, scales.y_shown, scales.y_label, top - 10),
     ]
     if diagonal:
-        low, high = max(x.low, y.low), min(x.high, y.high)
-        parts.append(svg.line(x.at(low), y.at(low), x.at(high), y.at(high), "reference"))
+        parts.append(_diagonal(x, y))
     for one in shown:
         places = [(x.at(left), y.at(up)) for left, up in one.points]
         parts.append(_drawn(one.model, places, lines, marks))
@@ -81,6 +80,11 @@ def draw(
 
 def _axis(ends: tuple[float, float] | None, values: Sequence[float], start: float, end: float) -> svg.Axis:
     return svg.Axis(*ends, start, end) if ends else svg.axis(values, start, end)
+
+
+def _diagonal(x: svg.Axis, y: svg.Axis) -> Markup:
+    low, high = max(x.low, y.low), min(x.high, y.high)
+    return svg.line(x.at(low), y.at(low), x.at(high), y.at(high), "reference")
 
 
 def _drawn(model: str, places: Sequence[tuple[float, float]], lines: bool, marks: bool) -> Markup:
