@@ -26,7 +26,7 @@ def _chart(own: Sequence[Difference]) -> svg.Chart:
     x = svg.axis([0.0, *ends], 10, svg.WIDTH - 10, 0.08)
 
     def tick(value: float) -> str:
-        return f"{100 * value:+.4g}" if scale.share else f"{value:+.4g}"
+        return (f"{100 * value:+.4g}" if scale.share else f"{value:+.4g}").replace("-", "−")
 
     words = "← worse · points · better →" if scale.share else "← worse · better →"
     if scale.direction < 0:

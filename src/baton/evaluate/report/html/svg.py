@@ -115,9 +115,9 @@ def frame(name: str, title: str, description: str, height: float, parts: Sequenc
 
 def percent(value: float) -> str:
     """Return a share at a tick."""
-    return f"{100 * value:.6g}%"
+    return f"{100 * value:.6g}%".replace("-", "−")
 
 
 def number(value: float) -> str:
     """Return a number at a tick."""
-    return f"{value:.6g}"
+    return f"{value:.6g}".replace("-", "−")
