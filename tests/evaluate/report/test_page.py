@@ -220,3 +220,8 @@ def test_the_file_is_written_whole(tmp_path: Path) -> None:
     source = path.read_text(encoding="utf-8")
     assert source.startswith("<!DOCTYPE html>") and source.rstrip().endswith("</html>")
     assert "<title>r8: evaluation</title>" in source
+
+
+def test_sentences_of_the_terminal_are_escaped_and_keep_their_bold_words() -> None:
+    said = "[bold green]Distillation helps[/] on <b>, not [a class]"
+    assert page.plain(said) == "<strong>Distillation helps</strong> on &lt;b&gt;, not [a class]"
