@@ -62,8 +62,9 @@ def _concentration(means: Floats, shares: Floats, own: Floats, labels: NDArray[n
     squared = ((means**2).sum(axis=1) - noise)[several] / (1 - noise[several])
     rows = np.bincount(labels, own, len(means))[several]
     length = float(np.sqrt(np.clip(np.average(squared, weights=rows), TINY, 1 - TINY)))
-    return length * (means.shape[1] - length**2) / (1 - length**2)
+    return float(length * (means.shape[1] - length**2) / (1 - length**2))
 
 
 def _unit(rows: Floats) -> Floats:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), TINY)
+    made: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), TINY)
+    return made
