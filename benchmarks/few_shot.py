@@ -6,7 +6,7 @@ of oversampled pairs, 16 to a batch, logistic head). The seconds are those of tr
 to a fitted model.
 
     python -m benchmarks.few_shot [--recipe reuters-r8-minilm] [--shots 8] [--seeds 0 1 2 3 4]
-        [--steps 60] [--rate 3e-5]
+        [--steps 60] [--rate 2e-5]
 
 The output is accuracy and seconds by seed, the paired difference of accuracy with its 95% interval over seeds
 (Student's t), and the ratio of seconds.
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shots", type=int, default=8, help="labels a class (default 8)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=60, help="of ours (default 60)")
-    parser.add_argument("--rate", type=float, default=3e-5, help="our learning rate (default 3e-5)")
+    parser.add_argument("--rate", type=float, default=2e-5, help="our learning rate (default 2e-5)")
     options = parser.parse_args(arguments)
     raw = params.read_raw(_project.ROOT / "recipes" / f"{options.recipe}.yaml")
     found: dict[str, list[Measured]] = {"ours": [], "SetFit": []}

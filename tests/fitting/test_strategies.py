@@ -3,10 +3,12 @@
 import dataclasses
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 from baton import params, tracking
@@ -182,3 +184,15 @@ def test_features_of_other_weights_are_others(job: jobs.Job) -> None:
     assert np.abs(both[0] - both[1]).max() > 1e-3
     again = features.Features(one, own, job)["val"].features
     assert np.array_equal(again, both[0]) and len(job.reused) == 1
+
+
+@pytest.mark.parametrize("architecture", ["resnet10t", "vit_tiny_patch16_224"])
+def test_image_models_have_a_digest(architecture: str) -> None:
+    """Batch normalisation counts its batches, in a number without dimensions."""
+    backbone = timm.create_model(architecture, num_classes=0)
+    held: Any = SimpleNamespace(backbone=backbone)
+    first = features._digest(held)
+    assert features._digest(held) == first
+    with torch.no_grad():
+        next(reversed([*backbone.state_dict().values()])).add_(1)
+    assert features._digest(held) != first

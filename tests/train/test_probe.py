@@ -32,6 +32,20 @@ def test_its_probabilities_are_those_of_the_pipeline(classes: int, balanced: boo
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_of_directions_is_logistic_regression_on_unit_vectors(classes: int) -> None:
+    features, labels = drawn(classes)
+    features /= np.linalg.norm(features, axis=1)[:, None] / 7  # all of the same length
+    made = probe.of_directions(features, labels, classes, False)
+    expected = LogisticRegression().fit(features / 7, labels).predict_log_proba(features / 7)
+    logits = made.logits(features).astype(np.float64)
+    found = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    lengths = np.random.default_rng(0).uniform(0.9, 1.1, len(features)).astype(np.float32)[:, None]
+    other = probe.of_directions(features * lengths, labels, classes, False)
+    assert other.weight == pytest.approx(made.weight, rel=0.02, abs=1e-4), "lengths do not count in fitting"
+
+
 def test_a_class_without_a_row_is_never_predicted_and_a_constant_feature_does_no_harm() -> None:
     features, labels = drawn(3)
     features[:, 2] = 4.0

@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from baton import console, params, storage
@@ -28,6 +27,7 @@ from baton.fitting import jobs
 from baton.models.classifier import Classifier, headless
 from baton.predict import predict
 from baton.runtime import distributed
+from baton.train import tensors
 
 KEEP = 8  # folders
 
@@ -120,9 +120,8 @@ def of(
 def _digest(model: Classifier) -> str:
     """Return a digest of the backbone's weights and statistics: some are drawn from the seed."""
     found = hashlib.sha256()
-    for name, tensor in model.backbone.state_dict().items():
-        found.update(name.encode())
-        found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    for piece in tensors.encoded(model.backbone.state_dict()):
+        found.update(piece)
     return found.hexdigest()
 
 

@@ -62,11 +62,11 @@ def train(
         case params.PairsStrategy() as strategy:
             model = make()
             made = pairs.fit(f"{name}_pairs", model, strategy, settings, job)
-            return _then_probed(model, made, settings, job)
+            return _then_headed(model, made, settings, job)
         case params.EpisodesStrategy() as strategy:
             model = make()
             made = episodes.fit(f"{name}_episodes", model, strategy, settings, job)
-            return _then_probed(model, made, settings, job)
+            return _then_headed(model, made, settings, job)
         case _:
             pass
     model = make()
@@ -103,16 +103,19 @@ def _adapted(
     return Trained(model, made.curve, figures, made.packs, trainings.Reading(model, job.data.splits))
 
 
-def _then_probed(
+def _then_headed(
     model: Classifier, made: trainings.Fitted, settings: params.Finetune, job: jobs.Job
 ) -> Trained:
-    """Fit a probe to the features of a backbone that was trained without a head."""
+    """Fit a head to the features of a backbone that was trained without one.
+
+    After pairs, which train directions, it is SetFit's; else a probe.
+    """
     unkept = resume.StageCheckpoints(job.checkpoints.folder, job.checkpoints.seconds)  # the backbone changed
     probed = fitted(model, settings, dataclasses.replace(job, checkpoints=unkept))
     steps, best = int(made.figures["steps"]), int(made.figures["best_step"])
     figures = probed.figures | {"steps": steps, "best_step": best}
     figures |= {"trained_parameters": figures["parameters"]}
-    # Of pairs or episodes; their figures on validation are others than a probe's.
+    # Of pairs or episodes; their figures on validation are others than a head's.
     curve = [row | {"model": "teacher"} for row in made.curve if "loss" in row]
     curve += [row | {"step": best, "epoch": round(best / steps, 4)} for row in probed.curve]
     return probed._replace(curve=curve, figures=figures)
@@ -158,9 +161,11 @@ def _linear(read: NDArray[np.float32], split: Split, settings: params.Finetune, 
     labels, task = split.targets.all, job.data.task
     if isinstance(settings.strategy, params.PrototypesStrategy):
         return distributed.once(lambda: prototypes.fit(read, labels, task.width, own))
+    balanced = settings.class_weights == "balanced"
+    if isinstance(settings.strategy, params.PairsStrategy):
+        return distributed.once(lambda: probe.of_directions(read, labels, task.width, balanced, own))
     units = row_attributes.units(ARRAYS, len(whole))[rows]
     inner = subset.folds(labels, units, INNER, settings.seed)
-    balanced = settings.class_weights == "balanced"
     if isinstance(task, Labels):
         return distributed.once(lambda: label_probe.fit(read, labels, balanced, inner, own))
     return distributed.once(lambda: probe.fit(read, labels, task.width, balanced, inner, own))

@@ -97,7 +97,7 @@ class PrototypesStrategy(Section):
 
 
 class PairsStrategy(Section):
-    """Contrastive training on pairs of texts of the same and of different classes, then a probe.
+    """Contrastive training on pairs of texts of the same and of different classes, then logistic regression.
 
     As SetFit (Tunstall et al. 2022, arXiv:2209.11055). In each of `steps` steps, `batch_size` rows are drawn
     with all classes equally often, and all of their pairs count. `learning_rate` replaces that of `finetune`.

@@ -62,6 +62,25 @@ def fit(
     return _fit(features, labels, classes, balanced, best, weights)
 
 
+def of_directions(
+    features: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: int,
+    balanced: bool,
+    weights: NDArray[np.float32] | None = None,
+) -> Probe:
+    """Fit logistic regression on `features` of unit length, with a strength of 1, as SetFit's head.
+
+    For features whose directions were trained (Tunstall et al. 2022, arXiv:2209.11055, section 3). Rows that
+    trained them would all choose the weakest regularisation. The head is that of samples of average length.
+    The arguments are those of `fit`.
+    """
+    lengths = np.maximum(np.linalg.norm(features, axis=1), np.finfo(np.float32).tiny)
+    weight, bias = _regression(features / lengths[:, None], labels, classes, balanced, 1.0, weights)
+    weight /= np.average(lengths, weights=weights)
+    return Probe(weight.astype(np.float32), bias.astype(np.float32), 1.0)
+
+
 def _fit(
     features: NDArray[np.float32],
     labels: NDArray[np.int64],
@@ -70,20 +89,35 @@ def _fit(
     strength: float,
     weights: NDArray[np.float32] | None,
 ) -> Probe:
-    from sklearn.linear_model import LogisticRegression
-
-    known = np.unique(labels)
-    if len(known) == 1:  # a fold with few rows may have a single class
-        bias = np.full(classes, UNSEEN)
-        bias[known] = 0.0
-        return Probe(np.zeros((classes, features.shape[1]), np.float32), bias.astype(np.float32), strength)
     mean, deviation = features.mean(axis=0), features.std(axis=0)
     deviation = np.where(deviation > 0, deviation, 1.0)
+    scaled = (features - mean) / deviation
+    weight, bias = _regression(scaled, labels, classes, balanced, strength, weights)
+    weight /= deviation
+    bias -= weight @ mean
+    return Probe(weight.astype(np.float32), bias.astype(np.float32), strength)
+
+
+def _regression(
+    rows: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: int,
+    balanced: bool,
+    strength: float,
+    weights: NDArray[np.float32] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return weight (classes, width) and bias (classes,) of a logistic regression on `rows` (rows, width)."""
+    from sklearn.linear_model import LogisticRegression
+
+    weight, bias = np.zeros((classes, rows.shape[1])), np.full(classes, UNSEEN)
+    known = np.unique(labels)
+    if len(known) == 1:  # a fold with few rows may have a single class
+        bias[known] = 0.0
+        return weight, bias
     model = LogisticRegression(C=strength, max_iter=5000, class_weight="balanced" if balanced else None)
-    model.fit((features - mean) / deviation, labels, weights)
-    own, shift = model.coef_ / deviation, model.intercept_  # (classes or 1, width)
+    model.fit(rows, labels, weights)
+    own, shift = model.coef_, model.intercept_  # (classes or 1, width)
     if len(own) == 1:  # two classes: one logit, the second's over the first's
         own, shift = np.concatenate([-own / 2, own / 2]), np.concatenate([-shift / 2, shift / 2])
-    weight, bias = np.zeros((classes, features.shape[1])), np.full(classes, UNSEEN)
-    weight[model.classes_], bias[model.classes_] = own, shift - own @ mean
-    return Probe(weight.astype(np.float32), bias.astype(np.float32), strength)
+    weight[model.classes_], bias[model.classes_] = own, shift
+    return weight, bias
