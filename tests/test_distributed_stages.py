@@ -25,7 +25,7 @@ from tests import test_image_pipeline
 from tests.test_interrupted import ours
 from tests.test_pipeline import BATON, Project
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.slow]
 TOGETHER_SECONDS = 60.0
 
 

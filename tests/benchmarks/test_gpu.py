@@ -46,6 +46,7 @@ def run(folder: Path, *arguments: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_pieces_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [piece.name for piece in gpu.chosen(KINDS)]
     found = run(tmp_path, "--tiny", "--only", *names)

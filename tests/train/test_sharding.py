@@ -102,6 +102,7 @@ def test_split_over_processes_it_is_the_training_of_one(folder: Path, processes:
     assert not same(folder, "one", f"split{processes}"), "equal bits would mean that there was one process"
 
 
+@pytest.mark.slow
 def test_augmented_texts_are_the_same_on_several_processes(folder: Path) -> None:
     """With mixup, whose partners another process may hold: replicated, and split, on two processes."""
     own = {"settings": {"augmentation": training.TEXTS}}
@@ -228,6 +229,7 @@ def test_one_that_could_not_be_written_by_a_process_is_told_and_does_not_cost_th
     assert "00000003-00000000 cannot be written" in said and told in said and "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_process_that_is_lost_while_one_is_written_is_what_the_training_tells_of(folder: Path) -> None:
     said = " ".join(
         run(folder, "lost", 2, (1, -signal.SIGKILL), checkpoints="early-gone", stop=12, early="gone").split()

@@ -130,7 +130,7 @@ def test_escaping_is_not_an_accident_of_the_test(tmp_path: Path, monkeypatch: py
     assert attacked(tmp_path).root.xpath("//img | //b")
 
 
-@pytest.mark.parametrize("count", [2, 20, 100, 1000])
+@pytest.mark.parametrize("count", [2, 20, 100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_confusions_are_readable_with_few_and_many_classes(tmp_path: Path, count: int) -> None:
     names = [f"class {place}" for place in range(count)]
     found = rendered(made_up.classes(tmp_path, names, count=max(200, 3 * count)))
@@ -150,7 +150,7 @@ def test_confusions_are_readable_with_few_and_many_classes(tmp_path: Path, count
     assert len(shown) == (count if count <= 25 else 12)
 
 
-@pytest.mark.parametrize("count", [8, 1000])
+@pytest.mark.parametrize("count", [8, pytest.param(1000, marks=pytest.mark.slow)])
 def test_the_worst_class_its_confusions_and_three_texts_in_three_clicks(tmp_path: Path, count: int) -> None:
     names = [f"class {place}" for place in range(count)]
     found = rendered(made_up.classes(tmp_path, names, count=max(400, 8 * count)))
