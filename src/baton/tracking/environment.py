@@ -48,10 +48,10 @@ def opening(stage: str, reasons: Mapping[str, str], active: params.Params) -> di
 
 def surroundings() -> dict[str, Any]:
     """Return the facts that take longer: git's state, the diff from its commit, and `dvc.lock`."""
-    git = _git()
+    known = git()
     return {
-        "git": git,
-        "diff": _uncommitted() if git.get("git.dirty") == "true" else "",
+        "git": known,
+        "diff": _uncommitted() if known.get("git.dirty") == "true" else "",
         "lock": dvc_files.read_lock(),
     }
 
@@ -117,7 +117,7 @@ def read_requirements(lock: Path, packages: Sequence[str]) -> list[str]:
     return [pins[name] for name in packages]
 
 
-def _git() -> dict[str, str]:
+def git() -> dict[str, str]:
     """Return commit, branch and whether there are uncommitted changes, with one call.
 
     Outputs of the stages do not count.

@@ -18,13 +18,12 @@ def facts(reasons: Mapping[str, str], seconds: float) -> dict[str, Any]:
         reasons: the runtime's choices.
         seconds: that `evaluate` has taken so far.
     """
-    raw, known = params.read_raw(), environment.surroundings()
-    lock = dvc_files.read_lock()
+    raw = params.read_raw()
     return {
         "title": str((raw.get("promotion") or {}).get("name") or "Baton"),
         "description": str(raw.get("description") or ""),
         "made": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "git": known["git"],
+        "git": environment.git(),
         "machine": {name.replace("version.", ""): value for name, value in environment.tags().items()},
         "runtime": dict(reasons),
         "params": {
@@ -32,7 +31,7 @@ def facts(reasons: Mapping[str, str], seconds: float) -> dict[str, Any]:
         },
         "digests": {
             path: digest
-            for stage, own in lock.items()
+            for stage, own in dvc_files.read_lock().items()
             if stage != STAGE
             for path, digest in own["outs"].items()
         },

@@ -45,11 +45,7 @@ def record(
     if len(behind) < len(makers) or stands:
         return None
     active, own, moment = params.read(), this(), now()
-    about = (
-        environment.source("dvc repro", "")
-        | environment.git_tags(environment.surroundings()["git"])
-        | environment.tags()
-    )
+    about = environment.source("dvc repro", "") | environment.git_tags(environment.git()) | environment.tags()
     about |= {pipelines.KIND: "pipeline", CACHED: "true", pipelines.NOTE: active.description}
     about |= {pipelines.PROCESS: own.name, pipelines.STARTED: repr(own.started)}
     run = store.create_run(

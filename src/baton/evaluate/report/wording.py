@@ -25,6 +25,11 @@ def spelled(figure: str) -> str:
     return figure.replace("f1", "F1").replace("_", " ")
 
 
+def capital(words: str) -> str:
+    """Return words that begin a title or a sentence."""
+    return f"{words[:1].upper()}{words[1:]}"
+
+
 def percent(share: float, digits: int = 1) -> str:
     """Return a share as a percentage."""
     return f"{100 * share:.{digits}f}%"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from baton.evaluate.report.html.csv_reading import Reports, Row, number
+from baton.evaluate.report.html.csv_reading import Reports, Row, number, points
 from baton.evaluate.report.html.line_charts import Scales, Series, draw
 from baton.evaluate.report.html.svg import Chart
 from baton.evaluate.report.wording import percent
@@ -69,10 +69,7 @@ def reliability(reports: Reports, models: Sequence[str]) -> list[Chart]:
         ("calibration_raw", "Calibration as trained", "before the temperature"),
     ):
         series = [
-            Series(
-                model,
-                _filled(reports.plot(f"{name}_{model}.csv")),
-            )
+            Series(model, points(_filled(reports.plot(f"{name}_{model}.csv")), "confidence", "accuracy"))
             for model in models
         ]
         described = f"Accuracy of the test rows by the probability of the predicted class, {when}. "
@@ -84,24 +81,16 @@ def reliability(reports: Reports, models: Sequence[str]) -> list[Chart]:
     return [chart for chart in charts if chart]
 
 
-def _filled(rows: Sequence[Row]) -> list[tuple[float, float]]:
+def _filled(rows: Sequence[Row]) -> list[Row]:
     """Return the bins with enough rows to say anything."""
-    return [
-        (number(row["confidence"]), number(row["accuracy"])) for row in rows if int(row["rows"]) >= FEWEST
-    ]
+    return [row for row in rows if int(row["rows"]) >= FEWEST]
 
 
 def risk_chart(rows: Sequence[Row], models: Sequence[str], kind: str) -> Chart | None:
     """Return the share of wrong claims among the surest, by their share of all."""
+    shown = [row for row in rows if number(row["coverage"]) >= LEAST]
     series = [
-        Series(
-            model,
-            [
-                (number(row["coverage"]), number(row["risk"]))
-                for row in rows
-                if row["model"] == model and number(row["coverage"]) >= LEAST
-            ],
-        )
+        Series(model, points([row for row in shown if row["model"] == model], "coverage", "risk"))
         for model in models
     ]
     counted = CLAIMS.get(kind, "answers")

@@ -4,6 +4,7 @@ The HTML report shows what these files hold, so that it and `dvc plots` never di
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,11 @@ class Reports:
             return []
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
         return [{str(key): str(value) for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def points(rows: Sequence[Row], x: str, y: str) -> list[tuple[float, float]]:
+    """Return the numbers of two columns."""
+    return [(number(row[x]), number(row[y])) for row in rows]
 
 
 def number(cell: str) -> float:

@@ -6,7 +6,7 @@ Inputs: plots/training_*.csv, validation_*.csv, main_*.csv and predicted_*.csv -
 from collections.abc import Sequence
 
 from baton.evaluate.report.html import svg
-from baton.evaluate.report.html.csv_reading import Reports, number
+from baton.evaluate.report.html.csv_reading import Reports, points
 from baton.evaluate.report.html.line_charts import Scales, Series, draw
 from baton.evaluate.report.wording import spelled
 from baton.tasks.figure_scale import Scale
@@ -26,12 +26,7 @@ def learning(reports: Reports, models: Sequence[str], main: Scale) -> list[svg.C
         series = [
             Series(
                 model,
-                _thinned(
-                    [
-                        (number(row["epoch"]), number(row[column]))
-                        for row in reports.plot(f"{file}_{model}.csv")
-                    ]
-                ),
+                _thinned(points(reports.plot(f"{file}_{model}.csv"), "epoch", column)),
             )
             for model in models
         ]
@@ -51,13 +46,7 @@ def predicted(reports: Reports, models: Sequence[str]) -> list[svg.Chart]:
         series = [
             Series(
                 model,
-                _thinned(
-                    [
-                        (number(row["actual"]), number(row["predicted"]))
-                        for row in own
-                        if row["number"] == name
-                    ]
-                ),
+                _thinned(points([row for row in own if row["number"] == name], "actual", "predicted")),
             )
             for model, own in rows.items()
         ]
@@ -72,7 +61,7 @@ def predicted(reports: Reports, models: Sequence[str]) -> list[svg.Chart]:
     return [chart for chart in charts if chart]
 
 
-def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _thinned(every: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Return at most POINTS points, spread evenly."""
-    step = -(-len(points) // POINTS) or 1
-    return list(points[::step])
+    step = -(-len(every) // POINTS) or 1
+    return list(every[::step])

@@ -160,9 +160,9 @@ def said(own: Sequence[Difference], excluded: float | None = None) -> str:
     if parts:
         rest = [one.name for one in own if not one.differs]
         tail = f" In {listed(rest)} no difference is shown." if rest else ""
-        return f"{capital(first)} is {' and '.join(parts)} than {second}.{tail}"
+        return f"{sentence(first)} is {' and '.join(parts)} than {second}.{tail}"
     names = listed([one.name for one in own], "or")
-    told = f"{capital(first)} and {second} do not differ significantly in {names}."
+    told = f"{sentence(first)} and {second} do not differ significantly in {names}."
     if excluded is not None:
         size = signed(own[0].scale, excluded).removeprefix("+")
         told += f" A difference of more than {size}{own[0].scale.points} in {own[0].name} is excluded."
@@ -171,8 +171,8 @@ def said(own: Sequence[Difference], excluded: float | None = None) -> str:
     return told
 
 
-def capital(words: str) -> str:
-    """Return words that begin a sentence; the name of a baseline stays as it is."""
+def sentence(words: str) -> str:
+    """Return words as the beginning of a sentence; the name of a baseline stays as it is."""
     return f"T{words[1:]}" if words.startswith("the ") else words
 
 

@@ -13,7 +13,6 @@ from baton.evaluate.report.html.mistakes import Mistake
 from baton.evaluate.report.html.names import Name
 from baton.evaluate.report.wording import percent
 
-FILES = {"classes": "per_class.csv", "labels": "per_label.csv", "tokens": "per_type.csv"}
 FIRST = 12  # names whose blocks are shown outright, if there are more than a matrix holds
 CONFIDENT = 30  # mistakes
 NO_ENTITY = "no entity"  # in confusion.csv of tagged words
@@ -87,15 +86,27 @@ class Failures:
         return [*(one.id for one in self.confident), *self.ids, *listed]
 
 
-def read(reports: Reports, kind: str, model: str, slug: str) -> Failures:
-    """Return where a model fails; `slug` begins the ids of its parts of the page."""
-    errors = reports.table("errors.csv")
-    if kind not in FILES:
-        return _plain(errors, model, slug)
+def read(reports: Reports, kind: str, models: Sequence[str]) -> list[Failures]:
+    """Return where each model fails."""
+    errors, slugs = reports.table("errors.csv"), {model: f"m{place}" for place, model in enumerate(models)}
+    if kind not in names.TABLES:
+        return [_plain(errors, model, slug) for model, slug in slugs.items()]
+    figures, confusion = reports.table(f"per_{names.TABLES[kind]}.csv"), reports.table("confusion.csv")
+    return [_named(kind, errors, figures, confusion, model, slug) for model, slug in slugs.items()]
+
+
+def _named(
+    kind: str,
+    errors: Sequence[Row],
+    figures: Sequence[Row],
+    confusion: Sequence[Row],
+    model: str,
+    slug: str,
+) -> Failures:
+    """Return where a model fails, by names; `slug` begins the ids of its parts of the page."""
     shown = "text" if errors and "text" in errors[0] else "name"
     own = mistakes.read(kind, errors, model, shown)
-    named = names.read(kind, reports.table(FILES[kind]), model, own, slug)
-    confusion = reports.table("confusion.csv")
+    named = names.read(kind, figures, model, own, slug)
     counts = confusions.counted(confusion, model)
     slugs = {
         (pair.actual or NO_ENTITY, pair.predicted or NO_ENTITY): pair.slug

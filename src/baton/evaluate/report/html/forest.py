@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from baton.evaluate.report.html import svg
 from baton.evaluate.report.html.differences import Difference
+from baton.evaluate.report.wording import capital
 
 ROW = 34  # of a difference: its words, and below them its interval
 TOP = 4
@@ -35,7 +36,7 @@ def _chart(own: Sequence[Difference]) -> svg.Chart:
     parts.append(svg.line(x.at(0), TOP, x.at(0), bottom, "zero"))
     for place, one in enumerate(own):
         parts += _row(one, x, TOP + place * ROW)
-    title = f"{own[0].name[0].upper()}{own[0].name[1:]}"
+    title = capital(own[0].name)
     described = "; ".join(f"{one.first} minus {one.second}: {one.shown}" for one in own)
     return svg.frame(f"forest-{scale.name.replace('_', '-')}", title, described, bottom + 36, parts)
 

@@ -27,11 +27,6 @@ class Mistake:
         """The confusions: (actual, predicted), `NOTHING` on the side that is missing."""
         return [(a, p) for a in self.actual or (NOTHING,) for p in self.predicted or (NOTHING,)]
 
-    @property
-    def owners(self) -> tuple[str, ...]:
-        """The names under which it is listed: what was missed, else what is superfluous."""
-        return self.actual or self.predicted
-
 
 def read(kind: str, rows: Sequence[Row], model: str, shown: str) -> list[Mistake]:
     """Return a model's mistakes from rows of errors.csv; none of a kind of task without names.

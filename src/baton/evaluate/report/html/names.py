@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from baton.evaluate.report.html.csv_reading import Row, number
 from baton.evaluate.report.html.mistakes import NOTHING, Mistake
 
-TABLES = {"classes": "class", "labels": "label", "tokens": "type"}  # kind -> column of names
+TABLES = {"classes": "class", "labels": "label", "tokens": "type"}  # kind -> column of per_COLUMN.csv
 MOST_PAIRS = 12  # of a name
 MOST_TEXTS = 5  # of a pair
 ALL_TEXTS = 800  # of a model; the names with the worst F1 come first

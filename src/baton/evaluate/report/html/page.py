@@ -15,7 +15,7 @@ from baton.evaluate.report.html import pictures, svg
 from baton.evaluate.report.html.about import About
 from baton.evaluate.report.html.csv_reading import Reports
 from baton.evaluate.report.html.parts import Parts
-from baton.evaluate.report.wording import percent
+from baton.evaluate.report.wording import capital, percent
 
 TEMPLATES = Path(__file__).parent / "templates"
 NAME = "report.html"
@@ -40,7 +40,7 @@ def render(reports: Reports, about: About) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "plain": plain, "capital": _capital}
+    environment.filters |= {"percent": percent, "plain": plain, "capital": capital}
     style, script = (
         (TEMPLATES / name).read_text(encoding="utf-8").strip() for name in ("report.css", "report.js")
     )
@@ -54,10 +54,6 @@ def render(reports: Reports, about: About) -> str:
         kind=svg.kind,
         pictures=pictures.read(reports.clean, page.wanted),
     )
-
-
-def _capital(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}"
 
 
 def plain(text: str) -> Markup:

@@ -118,7 +118,7 @@ class Parts:
         """Where the recommended model and the student fail."""
         chosen = self.metrics["recommended"]["model"]
         focus = [name for name in dict.fromkeys((chosen, "student")) if name in self.drawn]
-        return [failures.read(self.reports, self.kind, name, f"m{place}") for place, name in enumerate(focus)]
+        return failures.read(self.reports, self.kind, focus)
 
     @property
     def wanted(self) -> list[str]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from baton.evaluate.evaluation import TRANSFORMERS
+
 WIDTH = 340  # units of every chart: about the pixels of a phone's screen
 LEFT, RIGHT = 44, 8
-KINDS = ("teacher", "student", "control")
 MARKS = {
     "teacher": '<circle cx="{x}" cy="{y}" r="3.2"/>',
     "student": '<rect x="{x0}" y="{y0}" width="6" height="6"/>',
@@ -57,7 +58,7 @@ def axis(values: Iterable[float], start: float, end: float, margin: float = 0.05
 
 def kind(model: str) -> str:
     """Return the class of a model's colour and mark."""
-    return model if model in KINDS else "other"
+    return model if model in TRANSFORMERS else "other"
 
 
 def mark(model: str, x: float, y: float) -> Markup:

@@ -6,7 +6,7 @@ question with its answer.
 
 from baton.evaluate.evaluation import TRANSFORMERS
 from baton.evaluate.report.html import differences
-from baton.evaluate.report.html.differences import Difference, capital, figure_name, model_name
+from baton.evaluate.report.html.differences import Difference, figure_name, model_name, sentence
 from baton.evaluate.report.html.known import Known, Point
 from baton.evaluate.report.wording import amount, percent
 
@@ -114,11 +114,11 @@ def _calibration(known: Known) -> list[Point]:
             low, high = own[f"{key}_interval"]
             word = "small" if high <= GOOD else "large" if low > GOOD else "not known well enough"
             about = f"calibration error is {word}: {own[key]:.3f} ({low:.3f} to {high:.3f})."
-            told.append(f"{capital(model_name(name))}’s {about}")
+            told.append(f"{sentence(model_name(name))}’s {about}")
         elif "coverage" in own:
             wanted = known.metrics["test"]["task"]["coverage"]
             low, high = own.get("coverage_interval", (float("nan"),) * 2)
-            held = f"{capital(model_name(name))}’s prediction intervals hold {percent(own['coverage'])}"
+            held = f"{sentence(model_name(name))}’s prediction intervals hold {percent(own['coverage'])}"
             held += f" ({100 * low:.1f} to {percent(high)})" if low == low else ""  # noqa: PLR0124  not NaN
             told.append(f"{held} of the numbers; {percent(wanted, 0)} were wanted.")
     if not told:
