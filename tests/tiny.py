@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from baton import params, storage
 from baton.contracts import input_spec, task_spec
@@ -58,16 +58,23 @@ def targets(classes: Any) -> Targets:
 
 
 def write_base(folder: Path, width: int = 32, layers: int = 2, vocabulary: int = 200) -> Path:
-    """Write a random BERT with a WordPiece tokenizer of at most `vocabulary` tokens, trained on `TEXTS`."""
+    """Write a random BERT with a WordPiece tokenizer of `TEXTS`: its letters and words, `vocabulary` at most.
+
+    It is not trained: tokenizers' WordPieceTrainer orders equal counts by a hash that each process draws.
+    """
     from transformers import BertConfig, BertModel
 
     folder.mkdir(parents=True, exist_ok=True)
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    words = sorted(set(" ".join(text for texts in TEXTS.values() for text in texts).split()))
+    letters = sorted(set("".join(words)))
+    tokens = [*special, *letters, *(f"##{letter}" for letter in letters), *words][:vocabulary]
+    tokenizer = Tokenizer(
+        models.WordPiece({token: place for place, token in enumerate(tokens)}, unk_token="[UNK]")
+    )
+    tokenizer.add_special_tokens(special)
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator([text for texts in TEXTS.values() for text in texts], trainer)
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     tokenizer.save(str(folder / "tokenizer.json"))
     names = dict(
