@@ -71,10 +71,12 @@ def test_the_strongest_baseline_has_the_lowest_error() -> None:
 def test_the_summary_says_who_has_the_lower_error(change: float, verdict: str) -> None:
     ends = [change - 0.1, change + 0.1]
     found = {"error_difference": change, "holm_p": 0.01, "holm_interval": ends, "excluded": 0.3}
-    text = plain(terminal._against(found, LEVEL, "the teacher", ERROR))
+    metrics = {"comparison": {"student_vs_teacher": found}, "test": LEVEL}
+    text = plain(terminal._against(metrics, "student_vs_teacher", "the teacher", TASK))
     low, high = (f"{end:+.4g}" for end in ends)
     assert text == f"{verdict} the teacher ({change:+.4g} of error, interval {low} to {high}, p = 0.010)"
-    unclear = plain(terminal._against(found | {"holm_p": 0.5}, LEVEL, "the teacher", ERROR))
+    found |= {"holm_p": 0.5}
+    unclear = plain(terminal._against(metrics, "student_vs_teacher", "the teacher", TASK))
     assert "more than 0.3 either way are excluded" in unclear
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from baton.evaluate.report.html import differences, known, verdict
+from baton.evaluate.report import differences
+from baton.evaluate.report.html import known, verdict
 from baton.tasks.figure_scale import Scale
 
 MAIN = Scale("accuracy", 1, True)

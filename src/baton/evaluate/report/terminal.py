@@ -19,6 +19,7 @@ from baton.evaluate import (
     task_reports,
 )
 from baton.evaluate.evaluation import TRANSFORMERS
+from baton.evaluate.report import differences
 from baton.evaluate.report.wording import amount, percent, spelled
 from baton.evaluate.task_reports import TaskReports
 from baton.tasks import figure_scale
@@ -108,15 +109,14 @@ def costs(figures: Mapping[str, Any], speed: Mapping[str, Any]) -> list[str]:
 
 
 def _sentences(task: TaskReports, metrics: dict[str, Any], timings: dict[str, Any]) -> list[str]:
-    test, figure = metrics["test"], figure_scale.of(task.figures)
-    against = _against(metrics["comparison"]["student_vs_teacher"], test, "the teacher", figure)
+    figure = figure_scale.of(task.figures)
     return [
         _retention(metrics, timings, figure),
-        f"The student {against}.",
-        _distillation(metrics, test, figure),
+        f"The student {_against(metrics, 'student_vs_teacher', 'the teacher', task)}.",
+        _distillation(metrics, task),
         knowledge.said(metrics["knowledge"], figure) if "knowledge" in metrics else "",
-        *seeds.said(metrics["seeds"], figure, test["confidence"]),
-        _baseline(metrics["comparison"], test, figure),
+        *seeds.said(metrics["seeds"], figure, metrics["test"]["confidence"]),
+        _baseline(metrics, task),
         recommend.said(metrics["recommended"], figure),
         robustness_said(metrics["robustness"]) if "robustness" in metrics else "",
         single_inputs.said(task, metrics["single_inputs"]) if "single_inputs" in metrics else "",
@@ -162,31 +162,39 @@ def _speed(timings: dict[str, Any]) -> str:
     return f"[dim]{taken}; {same} is {low:.2f} to {high:.2f} times as fast as it{narrow}.[/]"
 
 
-def _distillation(metrics: dict[str, Any], test: dict[str, Any], figure: Scale) -> str:
+def _distillation(metrics: dict[str, Any], task: TaskReports) -> str:
     """Compare these two models; a statement about the method needs several seeds."""
     seed = metrics["seeds"]["student"]["chosen"]
     if "comparison" in metrics["seeds"]:
         chosen = f"Student and control are those of seed {seed}, which validation chose as the student's best"
         return f"{chosen}, so these two are not compared with each other."
-    figures = metrics["comparison"]["student_vs_control"]
     alone = "One seed says nothing about the method: distill.seeds takes several."
-    verdict = _against(figures, test, "the same student trained without the teacher", figure)
-    return f"This student (seed {seed}) {verdict}. {alone}"
+    other = "the same student trained without the teacher"
+    return f"This student (seed {seed}) {_against(metrics, 'student_vs_control', other, task)}. {alone}"
 
 
-def _baseline(comparison: dict[str, Any], test: dict[str, Any], figure: Scale) -> str:
-    name = test["strongest_baseline"]
+def _baseline(metrics: dict[str, Any], task: TaskReports) -> str:
+    name = metrics["test"]["strongest_baseline"]
     if name is None:
         return "There is no baseline to compare with (evaluate.baselines is empty)."
     parts = [
-        f"the {model} {_against(comparison[f'{model}_vs_{name}'], test, name, figure)}"
+        f"the {model} {_against(metrics, f'{model}_vs_{name}', name, task)}"
         for model in ("teacher", "student")
     ]
     return f"Against the baseline that is best on validation: {'; '.join(parts)}."
 
 
-def _against(figures: dict[str, Any], test: dict[str, Any], other: str, figure: Scale) -> str:
-    return f"{VERDICTS[_verdict(figures, test, figure)]} {other} ({_evidence(figures, test, figure)})"
+def _against(metrics: dict[str, Any], pair: str, other: str, task: TaskReports) -> str:
+    """Return the verdict on two models by the main figure, and the other figures in which they differ."""
+    figures, test, figure = metrics["comparison"][pair], metrics["test"], figure_scale.of(task.figures)
+    _, *others = differences.of(pair, figures, figure, test["confidence"], task.p)
+    beyond = differences.better_and_worse(others)
+    verdict = _verdict(figures, test, figure)
+    words = VERDICTS[verdict]
+    if beyond and not verdict:
+        words = words.replace(" from", f" in {spelled(figure.name)} from")
+    said = f"{words} {other} ({_evidence(figures, test, figure)})"
+    return f"{said}{' and' if verdict else ', but'} is {beyond}" if beyond else said
 
 
 def robustness_said(figures: Mapping[str, Any]) -> str:

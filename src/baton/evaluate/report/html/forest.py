@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from baton.evaluate.report.differences import Difference
 from baton.evaluate.report.html import svg
-from baton.evaluate.report.html.differences import Difference
 from baton.evaluate.report.wording import capital
 
 ROW = 34  # of a difference: its words, and below them its interval

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from baton.evaluate.report.html import differences
-from baton.evaluate.report.html.differences import Difference, figure_name
+from baton.evaluate.report import differences
+from baton.evaluate.report.differences import Difference, figure_name
 from baton.tasks.figure_scale import Scale
 
 

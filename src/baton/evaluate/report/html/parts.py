@@ -9,11 +9,10 @@ from typing import Any
 
 from baton.evaluate import knowledge, other_tasks, results, single_inputs, task_reports
 from baton.evaluate.evaluation import TRANSFORMERS
-from baton.evaluate.report import terminal
+from baton.evaluate.report import differences, terminal
 from baton.evaluate.report.html import (
     certainty,
     curves,
-    differences,
     failures,
     findings,
     forest,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from baton.evaluate import seeds
-from baton.evaluate.report.html.differences import figure_name, scale_of
+from baton.evaluate.report.differences import figure_name, scale_of
 from baton.tasks.figure_scale import Scale
 
 MEAN = "_mean"

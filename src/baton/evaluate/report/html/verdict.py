@@ -5,8 +5,8 @@ question with its answer.
 """
 
 from baton.evaluate.evaluation import TRANSFORMERS
-from baton.evaluate.report.html import differences
-from baton.evaluate.report.html.differences import Difference, figure_name, model_name, sentence
+from baton.evaluate.report import differences
+from baton.evaluate.report.differences import Difference, figure_name, model_name, sentence
 from baton.evaluate.report.html.known import Known, Point
 from baton.evaluate.report.wording import amount, percent
 

@@ -104,18 +104,31 @@ def read(metrics: Mapping[str, Any], main: Scale, p: str) -> list[Difference]:
     Of a student that was chosen among several seeds there is no comparison with its control: the chosen seed
     is the student's best (`seeds`).
     """
-    found, several = [], "comparison" in metrics.get("seeds", {})
-    limit = 1 - metrics["test"]["confidence"]
-    for pair, own in metrics["comparison"].items():
-        if several and pair == "student_vs_control":
-            continue
-        first, second = pair.split("_vs_", 1)
-        names = [key.removesuffix(END) for key in own if key.endswith(END)]
-        for name in sorted(names, key=lambda name: (name != main.name, name)):
-            if "/" not in name:  # of one of several numbers
-                scale = main if name == main.name else scale_of(name)
-                found.append(_of(own, first, second, scale, limit, p if name == main.name else None))
-    return found
+    several, confidence = "comparison" in metrics.get("seeds", {}), metrics["test"]["confidence"]
+    pairs = {
+        pair: own
+        for pair, own in metrics["comparison"].items()
+        if not (several and pair == "student_vs_control")
+    }
+    return [one for pair, own in pairs.items() for one in of(pair, own, main, confidence, p)]
+
+
+def of(pair: str, own: Mapping[str, Any], main: Scale, confidence: float, p: str) -> list[Difference]:
+    """Return the differences of one pair, such as student_vs_teacher; the main figure's comes first."""
+    first, second = pair.split("_vs_", 1)
+    # A name with "/" is the figure of one of several numbers.
+    names = [key.removesuffix(END) for key in own if key.endswith(END) and "/" not in key]
+    return [
+        _of(
+            own,
+            first,
+            second,
+            main if name == main.name else scale_of(name),
+            1 - confidence,
+            p if name == main.name else None,
+        )
+        for name in sorted(names, key=lambda name: (name != main.name, name))
+    ]
 
 
 def scale_of(name: str) -> Scale:
@@ -153,14 +166,11 @@ def said(own: Sequence[Difference], excluded: float | None = None) -> str:
 
     `excluded` is the size beyond which differences in the main figure are excluded.
     """
-    better = [f"{one.name} ({one.found})" for one in own if one.differs and one.better]
-    worse = [f"{one.name} ({one.found})" for one in own if one.differs and not one.better]
-    parts = [f"{word} in {listed(some)}" for word, some in (("better", better), ("worse", worse)) if some]
     first, second = (model_name(name) for name in (own[0].first, own[0].second))
-    if parts:
+    if found := better_and_worse(own):
         rest = [one.name for one in own if not one.differs]
         tail = f" In {listed(rest)} no difference is shown." if rest else ""
-        return f"{sentence(first)} is {' and '.join(parts)} than {second}.{tail}"
+        return f"{sentence(first)} is {found} than {second}.{tail}"
     names = listed([one.name for one in own], "or")
     told = f"{sentence(first)} and {second} do not differ significantly in {names}."
     if excluded is not None:
@@ -169,6 +179,15 @@ def said(own: Sequence[Difference], excluded: float | None = None) -> str:
     if hints := [f"{one.name} (p = {one.alone:.2g})" for one in own if one.hinted]:
         told += f" As the only comparison of the page it would be significant in {listed(hints)}."
     return told
+
+
+def better_and_worse(own: Iterable[Difference]) -> str:
+    """Return in which figures the first model is better, and in which it is worse; "" if in none."""
+    sides: dict[str, list[str]] = {"better": [], "worse": []}
+    for one in own:
+        if one.differs:
+            sides["better" if one.better else "worse"].append(f"{one.name} ({one.found})")
+    return " and ".join(f"{word} in {listed(some)}" for word, some in sides.items() if some)
 
 
 def sentence(words: str) -> str:
