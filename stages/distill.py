@@ -10,9 +10,11 @@ seeds, on test), metrics/distill.json and curves/distill.csv. DVC runs it as `sh
 interruption it resumes where it stopped.
 """
 
+import contextlib
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,12 +25,14 @@ from baton.arrays import sequence_targets
 from baton.batches import array_splits, subset
 from baton.batches.sequence_batches import SequenceSplit
 from baton.contracts import predictions
+from baton.contracts.batch import Batch
 from baton.contracts.ragged import Ragged
 from baton.contracts.task_spec import Sequence
 from baton.contracts.transfer_set import TRANSFER
 from baton.contracts.written_texts import Texts
-from baton.distill import soft_targets, student, taught_texts
+from baton.distill import matched_features, soft_targets, student, taught_texts
 from baton.errors import DataError
+from baton.fitting import features as head_features
 from baton.fitting import jobs, seed_choice, teaching, trainings
 from baton.losses import loss, task_losses
 from baton.models import model_folder
@@ -52,29 +56,27 @@ def main() -> None:
         task = task_losses.of(data.task)
         labels_only = taught = loss.supervised(task, settings.label_smoothing, weights, of_rows)
         companions: list[soft_targets.Live] = []
-        students_job = job
+        students_job, scale = job, None
         if machine.is_main:
             teaching.write_nothing()
         if not (written := by_texts(settings, data)):
             rows, teacher = taught_by(settings, job)
             students_job = rows.job
             companions = [teacher] if isinstance(teacher, soft_targets.Live) else []
-            taught = soft_targets.distillation(
-                task,
-                teacher,
-                settings.temperature,
-                settings.alpha,
-                settings.label_smoothing,
-                weights,
-                rows.weights,
-                rows.labelled,
-            )
+            if settings.features:
+                teacher, scale = with_features(settings, students_job, teacher)
+            factors = soft_targets.Factors(weights, rows.weights, rows.labelled)
+            taught = soft_targets.distillation(task, teacher, settings, factors, scale)
         trained = seed_choice.Trained("student", settings.metric, task_figures.of(data.task))
         for seed, (name, loss_fn) in itertools.product(
             settings.seeds, (("student", taught), ("control", labels_only))
         ):
             resolve.seed_everything(seed)
             made_student, info = new(settings, job)
+            matched: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+            if scale is not None and name == "student":
+                matched_features.project(made_student, len(scale))
+                matched = matched_features.attached(made_student)
             model = sharding.place(made_student, machine)
             own = settings.of(seed)
             if name == "student":
@@ -83,7 +85,9 @@ def main() -> None:
                 learnt = job
                 if students_job.whole != job.whole:  # as many steps as the student, which reads more rows
                     own = own.model_copy(update={"min_steps": max(own.min_steps, steps)})
-            made = trainings.fit(name, model, loss_fn, own, learnt, companions)
+            with matched:
+                made = trainings.fit(name, model, loss_fn, own, learnt, companions)
+            matched_features.without_projection(model)
             steps = int(made.figures["steps"])
             best = trained.add(name, seed, made.curve, made.figures)
             trained.answered(
@@ -170,6 +174,28 @@ def taught_by(settings: params.Distill, job: jobs.Job) -> tuple[teaching.Rows, s
 
     rows, soft = teaching.lesson(settings, job, logits.numpy(), rest)
     return rows, soft_targets.cached(soft)
+
+
+def with_features(
+    settings: params.Distill, job: jobs.Job, teacher: soft_targets.Teacher
+) -> tuple[soft_targets.Teacher, torch.Tensor]:
+    """Return a source of soft targets followed by what the teacher's head reads, and the latter's deviations.
+
+    Those are over the rows that the student reads, (features,).
+    """
+    whole = jobs.open_data(None, seed_choice.ARRAYS).splits[job.whole]  # by the teacher's tokenizer
+    said = f"teacher's features of {job.whole}"
+    found = head_features.of(loaded_teacher(job.runtime), whole, settings, job, said)
+    read = torch.from_numpy(found).to(job.runtime.device)
+    scale = matched_features.deviations(read)
+    if isinstance(teacher, soft_targets.Live):
+        matched_features.attach(teacher.model)
+        return teacher, scale
+
+    def both(batch: Batch, inputs: tuple[Any, ...]) -> torch.Tensor:
+        return torch.cat([teacher(batch, inputs), read[batch.units]], dim=1)
+
+    return both, scale
 
 
 def loaded_teacher(machine: resolve.Runtime) -> model_folder.Classifier:

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone]
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     made = make_project(tmp_path_factory.mktemp("student") / "project")
-    tiny.write_base(made.folder / "inbox/small", width=16, layers=3, vocabulary=120)
+    tiny.write_base(made.folder / "inbox/small", width=16, layers=3, vocabulary=60)
     made.edit(
         lambda raw: raw.update(
             student_base={"kind": "local", "folder": "inbox/small", "licence": "none"},
@@ -38,9 +38,9 @@ def test_the_student_reads_its_own_tokens_and_learns_from_the_teachers_answers(p
     teacher, student = (folder / "data/arrays", folder / "data/arrays/student")
     assert (teacher / "train.ids.parquet").read_bytes() == (student / "train.ids.parquet").read_bytes()
     own, other = (np.load(path / "train.tokens.npy") for path in (student, teacher))
-    assert own.max() < 120 <= other.max(), "the tokens are those of each model's own vocabulary"
+    assert own.max() < 60 <= other.max(), "the tokens are those of each model's own vocabulary"
     config = storage.read_json(folder / "models/student/config.json")
-    assert (config["num_hidden_layers"], config["hidden_size"], config["vocab_size"]) == (2, 16, 120)
+    assert (config["num_hidden_layers"], config["hidden_size"], config["vocab_size"]) == (2, 16, 60)
     for name in ("student", "control"):
         tokenizer = (folder / "models" / name / "tokenizer.json").read_bytes()
         assert tokenizer == (folder / "inbox/small/tokenizer.json").read_bytes()

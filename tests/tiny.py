@@ -15,7 +15,9 @@ from baton.contracts import input_spec, task_spec
 from baton.contracts.input_spec import Head, ImageInput, TextInput
 from baton.contracts.targets import Targets
 from baton.contracts.task_spec import Classes
+from baton.distill import soft_targets
 from baton.losses.class_losses import ClassLosses
+from baton.losses.loss import Loss, TaskLosses
 from baton.runtime import resolve
 from baton.tasks import figure_scale, task_figures
 
@@ -230,6 +232,29 @@ def _write_timm(
 def training(**changes: Any) -> params.Training:
     """Return plain training settings, without dropout."""
     return params.Training.model_validate(TRAINING | changes)
+
+
+def distill_params(**changes: Any) -> params.Distill:
+    """Return the section of params.yaml with these changes."""
+    plain = params.read_raw(Path(__file__).parent.parent / "params.yaml")["distill"]
+    return params.Distill.model_validate_json(json.dumps(plain | changes))
+
+
+def distilled(
+    task: TaskLosses,
+    teacher: soft_targets.Teacher,
+    temperature: float,
+    alpha: float,
+    label_smoothing: float,
+    *factors: torch.Tensor | None,
+    **changes: Any,
+) -> Loss:
+    """Return the loss of `distillation`, as one number; `factors` are those of `Factors`."""
+    settings = distill_params(
+        temperature=temperature, alpha=alpha, label_smoothing=label_smoothing, **changes
+    )
+    terms = soft_targets.distillation(task, teacher, settings, soft_targets.Factors(*factors))
+    return lambda model, batch: terms(model, batch).sum()
 
 
 def write_clean(folder: Path, copies: int = 4) -> Path:

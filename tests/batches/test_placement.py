@@ -86,10 +86,8 @@ def test_a_filled_batch_has_the_loss_and_gradient_of_its_own_samples(
     weights = torch.linspace(0.5, 1.5, 24)
     for loss_fn in (
         class_losses.cross_entropy(0.1, None, weights),
-        soft_targets.distillation(tiny.LOSSES, soft_targets.Live(teacher), 2.0, 0.3, 0.0, None),
-        soft_targets.distillation(
-            tiny.LOSSES, soft_targets.cached(torch.randn(24, 3)), 2.0, 0.3, 0.0, None, weights
-        ),
+        tiny.distilled(tiny.LOSSES, soft_targets.Live(teacher), 2.0, 0.3, 0.0, None),
+        tiny.distilled(tiny.LOSSES, soft_targets.cached(torch.randn(24, 3)), 2.0, 0.3, 0.0, None, weights),
     ):
         found = []
         for own in (split, placement.of_one_size(split, 9)):

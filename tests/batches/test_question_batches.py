@@ -142,7 +142,7 @@ def gradient(data: Path, split: TextSplit, taught: bool, parts: int, ranks: int,
     of_units = torch.from_numpy(np.repeat(random.random(len(split)), units.counts))
     cached = torch.from_numpy(random.normal(size=(len(units.places), 2)))
     loss_fn = (
-        soft_targets.distillation(TASK, soft_targets.cached(cached), 2.0, 0.3, 0.0, None, of_units)
+        tiny.distilled(TASK, soft_targets.cached(cached), 2.0, 0.3, 0.0, None, of_units)
         if taught
         else loss.supervised(TASK, 0.0, None, of_units)
     )

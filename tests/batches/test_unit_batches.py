@@ -172,7 +172,7 @@ def gradient(data: Path, split: TextSplit, taught: bool, parts: int, ranks: int,
     weights = task.weights(split.targets).double()
     cached = torch.from_numpy(random.normal(size=(len(units.places), 5)))
     loss_fn = (
-        soft_targets.distillation(task, soft_targets.cached(cached), 2.0, 0.3, 0.1, weights, of_units)
+        tiny.distilled(task, soft_targets.cached(cached), 2.0, 0.3, 0.1, weights, of_units)
         if taught
         else loss.supervised(task, 0.1, weights, of_units)
     )

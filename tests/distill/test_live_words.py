@@ -17,7 +17,7 @@ def test_the_loss_is_cross_entropy_and_divergence_of_the_target_tokens(tmp_path:
     small = student(teacher, (0, 1), (0,), tiny.training(), "sdpa").eval()
     batch = split.batch(np.array([3, 0, 7]))
     live = soft_targets.Live(teacher)
-    loss_fn = soft_targets.distillation(task_losses.of(split.targets.spec), live, 2.0, 0.3, 0.0, None)
+    loss_fn = tiny.distilled(task_losses.of(split.targets.spec), live, 2.0, 0.3, 0.0, None)
     # The closed form, token by token, from both models' whole logits.
     whole = [
         model.backbone(

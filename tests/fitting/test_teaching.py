@@ -116,7 +116,7 @@ def test_a_row_without_label_has_no_part_in_the_loss_of_labels(job: jobs.Job) ->
     logits = torch.randn(5, 3, requires_grad=True)
 
     def gradient(labelled: torch.Tensor | None) -> torch.Tensor:
-        loss = soft_targets.distillation(
+        loss = tiny.distilled(
             ClassLosses(tiny.TASK), soft_targets.cached(soft), 1.0, 1.0, 0.0, None, None, labelled
         )
         return torch.autograd.grad(loss(lambda *_: logits, batch), logits)[0].abs().sum(dim=1)

@@ -168,7 +168,7 @@ def test_a_live_teacher_is_asked_whether_it_takes_packed_documents(
     monkeypatch.chdir(tmp_path)
     job, model = texts(packing=True)
     asked = soft_targets.Live(make("mpnet"))
-    taught = soft_targets.distillation(tiny.LOSSES, asked, 2.0, 0.5, 0.0, None)
+    taught = tiny.distilled(tiny.LOSSES, asked, 2.0, 0.5, 0.0, None)
     with pytest.raises(
         ModelError, match=r"documents cannot be packed here[\s\S]*the teacher, mpnet is not one of bert"
     ):
@@ -209,7 +209,7 @@ def test_texts_are_augmented_in_training_alone(
 
     loss_fn, asked = class_losses.cross_entropy(0.0, None), soft_targets.Live(make("electra", vocab_size=200))
     if taught:
-        loss_fn = soft_targets.distillation(tiny.LOSSES, asked, 2.0, 0.5, 0.0, None)
+        loss_fn = tiny.distilled(tiny.LOSSES, asked, 2.0, 0.5, 0.0, None)
     made = trainings.fit("student", model, loss_fn, settings, job, [asked] if taught else [])
     assert not made.packs and "packing false: mixup mixes the tokens of padded" in capsys.readouterr().out
     assert set(seen) == {("training", 8), ("validation", 2)} | ({("teacher", 8)} if taught else set())

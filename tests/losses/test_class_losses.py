@@ -27,7 +27,7 @@ def logits(seed: int, count: int = 6) -> torch.Tensor:
 
 def test_distillation_is_the_formula_of_the_paper() -> None:
     student, teacher, batch = logits(0), logits(1), Rows([0, 1, 2, 3, 0, 1])
-    loss = soft_targets.distillation(TASK, soft_targets.cached(teacher), 2.0, 0.3, 0.0, None)(
+    loss = tiny.distilled(TASK, soft_targets.cached(teacher), 2.0, 0.3, 0.0, None)(
         lambda ids, mask: student, batch
     )
     p, q = torch.softmax(teacher / 2, -1), torch.softmax(student / 2, -1)
@@ -53,7 +53,7 @@ def test_soft_gradients_keep_their_size_when_the_temperature_changes() -> None:
 def test_rows_choose_the_cached_logits() -> None:
     cache, batch = logits(1, 10), Rows([0, 1])
     batch.units = torch.tensor([7, 3])
-    loss = soft_targets.distillation(TASK, soft_targets.cached(cache), 1.0, 0.0, 0.0, None)(
+    loss = tiny.distilled(TASK, soft_targets.cached(cache), 1.0, 0.0, 0.0, None)(
         lambda ids, mask: cache[[7, 3]], batch
     )
     assert loss.abs() < 1e-6
@@ -67,12 +67,10 @@ def test_a_live_teacher_sees_what_the_student_sees_and_is_not_trained() -> None:
     )
     batch = Rows([0, 1, 2])
     batch.inputs = (torch.randn(3, 5),)
-    soft_targets.distillation(TASK, soft_targets.Live(teacher), 2.0, 0.0, 0.0, None)(
-        student, batch
-    ).backward()
+    tiny.distilled(TASK, soft_targets.Live(teacher), 2.0, 0.0, 0.0, None)(student, batch).backward()
     assert student.weight.grad is not None and teacher[0].weight.grad is None
     # The student is the teacher without its dropout.
-    same = soft_targets.distillation(TASK, soft_targets.Live(teacher), 2.0, 0.0, 0.0, None)(teacher[0], batch)
+    same = tiny.distilled(TASK, soft_targets.Live(teacher), 2.0, 0.0, 0.0, None)(teacher[0], batch)
     assert float(same) == pytest.approx(0, abs=1e-6)
 
 
@@ -109,11 +107,11 @@ def test_a_row_of_weight_two_counts_as_two_rows(classes: torch.Tensor | None) ->
         ones = class_losses.cross_entropy(smoothing, classes)(lambda *_: values[places], Rows(repeated))
         weighted = class_losses.cross_entropy(smoothing, classes, of_rows)(lambda *_: values, Rows(labels))
         torch.testing.assert_close(3 * weighted, 6 * ones)
-        ones = soft_targets.distillation(
-            TASK, soft_targets.cached(taught[places]), 2.0, 0.3, smoothing, classes
-        )(lambda *_: values[places], Rows(repeated))
+        ones = tiny.distilled(TASK, soft_targets.cached(taught[places]), 2.0, 0.3, smoothing, classes)(
+            lambda *_: values[places], Rows(repeated)
+        )
         asked = soft_targets.cached(taught)
-        weighted = soft_targets.distillation(TASK, asked, 2.0, 0.3, smoothing, classes, of_rows)(
+        weighted = tiny.distilled(TASK, asked, 2.0, 0.3, smoothing, classes, of_rows)(
             lambda *_: values, Rows(labels)
         )
         torch.testing.assert_close(3 * weighted, 6 * ones)

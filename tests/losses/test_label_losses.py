@@ -12,6 +12,7 @@ from baton.contracts.targets import Targets
 from baton.contracts.task_spec import Labels
 from baton.distill import soft_targets
 from baton.losses.label_losses import LabelLosses
+from tests import tiny
 
 TASK = LabelLosses(Labels(("a", "b", "c")))
 
@@ -53,7 +54,7 @@ def test_the_divergence_is_that_of_two_coins_per_label() -> None:
     expected = kl_divergence(Bernoulli(logits=logits(1) / 2), Bernoulli(logits=logits(0) / 2)).mean()
     torch.testing.assert_close(TASK.divergence(logits(0), logits(1), 2.0).mean, expected)
     assert TASK.divergence(logits(0), logits(0), 3.0).total.abs() < 1e-6
-    loss = soft_targets.distillation(TASK, soft_targets.cached(logits(1)), 2.0, 0.3, 0.0, None)
+    loss = tiny.distilled(TASK, soft_targets.cached(logits(1)), 2.0, 0.3, 0.0, None)
 
     class Rows:
         inputs, targets, units, bounds = (torch.zeros(1),), TRUE, torch.arange(5), None
@@ -142,7 +143,7 @@ def test_balanced_weights_leave_probabilities_as_they_are(smoothing: float, alph
 
     fitted = torch.zeros(2, 3, requires_grad=True)
     teacher = soft_targets.cached(expected.logit().float()[group])
-    loss = soft_targets.distillation(TASK, teacher, 2.0, alpha, smoothing, weights)
+    loss = tiny.distilled(TASK, teacher, 2.0, alpha, smoothing, weights)
     optimizer = torch.optim.LBFGS([fitted], max_iter=200, line_search_fn="strong_wolfe", tolerance_grad=1e-9)
 
     def closure() -> torch.Tensor:

@@ -10,6 +10,7 @@ from torch.nn import functional
 from baton.contracts.task_spec import Numbers
 from baton.distill import soft_targets
 from baton.losses.number_losses import NumberLosses, _standard
+from tests import tiny
 
 SPEC = Numbers(("a", "b"), (10.0, -2.0), (4.0, 0.5), "smooth_l1", 0.9)
 TASK = NumberLosses(SPEC)
@@ -50,7 +51,7 @@ def test_parts_add_up_and_a_row_of_weight_two_counts_as_two_rows() -> None:
 
 
 def test_distillation_adds_both_losses() -> None:
-    loss = soft_targets.distillation(TASK, soft_targets.cached(logits(1)), 1.0, 0.3, 0.0, None)
+    loss = tiny.distilled(TASK, soft_targets.cached(logits(1)), 1.0, 0.3, 0.0, None)
 
     class Rows:
         inputs, targets = (torch.zeros(1),), TRUE

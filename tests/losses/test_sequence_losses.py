@@ -10,7 +10,7 @@ from torch.nn import functional
 from baton.batches.sampler import TrainingBatches
 from baton.distill import soft_targets
 from baton.losses import loss, task_losses
-from tests import first_gradient, tiny_sequences
+from tests import first_gradient, tiny, tiny_sequences
 
 
 def test_a_row_s_loss_is_the_cross_entropy_of_its_tokens_in_transformers(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_parts_and_ranks_give_the_gradient_of_the_whole_step(
     task = task_losses.of(split.targets.spec)
     loss_fn = loss.supervised(task, 0.1, None)
     if taught:
-        loss_fn = soft_targets.distillation(task, soft_targets.Live(teacher), 2.0, 0.3, 0.1, None)
+        loss_fn = tiny.distilled(task, soft_targets.Live(teacher), 2.0, 0.3, 0.1, None)
 
     def gradient(parts: int, ranks: int) -> torch.Tensor:
         student.zero_grad()

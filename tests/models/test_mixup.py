@@ -119,7 +119,7 @@ def test_the_gradient_of_a_step_is_that_of_its_parts_on_all_ranks(taught: bool) 
     loss_fn = cross_entropy(0.1, torch.tensor([0.5, 2.0, 1.0]))
     if taught:
         teacher = soft_targets.Live(make("electra"))
-        loss_fn = soft_targets.distillation(tiny.LOSSES, teacher, 2.0, 0.3, 0.1, None)
+        loss_fn = tiny.distilled(tiny.LOSSES, teacher, 2.0, 0.3, 0.1, None)
     found = []
     for parts, ranks in [(1, 1), (4, 1), (2, 2), (1, 3)]:
         model.zero_grad()

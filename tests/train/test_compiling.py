@@ -369,7 +369,7 @@ def run(
         split, batch_size, 1, 0, lambda: array_splits.read_ids(root / "arrays", "train")
     )
     loss_fn = (
-        soft_targets.distillation(tiny.LOSSES, teacher, 2.0, 0.5, 0.0, None)
+        tiny.distilled(tiny.LOSSES, teacher, 2.0, 0.5, 0.0, None)
         if teacher
         else class_losses.cross_entropy(0.0, None)
     )

@@ -107,7 +107,7 @@ def steps(
     if where.compile is True:
         compiling.use([asked], where.fixed_shapes)
     loss_fn = (
-        soft_targets.distillation(tiny.LOSSES, asked, 2.0, 0.5, 0.0, None)
+        tiny.distilled(tiny.LOSSES, asked, 2.0, 0.5, 0.0, None)
         if live
         else class_losses.cross_entropy(0.0, None)
     )

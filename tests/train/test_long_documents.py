@@ -103,7 +103,5 @@ def test_windows_read_it_and_a_student_learns_from_their_teacher(root: Path) -> 
     layers = params.LayersStudent(kind="teacher_layers", layers=(0,))
     made = student.make(teacher, info, layers, tiny.training(**SETTINGS), "matmul")
 
-    told = soft_targets.distillation(
-        tiny.LOSSES, soft_targets.cached(torch.from_numpy(cache)), 2.0, 0.3, 0.0, None
-    )
+    told = tiny.distilled(tiny.LOSSES, soft_targets.cached(torch.from_numpy(cache)), 2.0, 0.3, 0.0, None)
     assert fit(made, data, told) >= 0.95

@@ -43,7 +43,7 @@ def curve(root: Path, packs: bool, folder: str = ".", taught: bool = False, **ch
     loss_fn = class_losses.cross_entropy(0.1, weights)
     if taught:
         logits = torch.randn(len(split), 3, generator=torch.Generator().manual_seed(0))
-        loss_fn = soft_targets.distillation(
+        loss_fn = tiny.distilled(
             tiny.LOSSES,
             soft_targets.cached(logits),
             2.0,

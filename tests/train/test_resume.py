@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors import safe_open
 
 from baton.arrays import text_arrays
 from tests import tiny
@@ -55,10 +56,12 @@ def again(whole: Path, tmp_path: Path, processes: Any) -> Iterator[Callable[...,
 
 def attempts_in(tmp_path: Path, whole: Path, processes: Any) -> Callable[..., Path]:
     def attempts(without: str = "", **kill: Any) -> Path:
+        tmp_path.mkdir(exist_ok=True)
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
-        for name in ("base", "arrays"):
-            (folder / name).symlink_to(whole / name)
+        for path in whole.iterdir():
+            if path.name in ("base", "arrays", "teacher"):
+                (folder / path.name).symlink_to(path)
         assert run(processes, folder, without=without, **kill) == KILLED
         assert not (folder / "final.safetensors").exists()
         shutil.copy(folder / "order.txt", folder / "before.txt")
@@ -178,6 +181,22 @@ def test_tasks_in_turns_killed_in_a_step(whole_in_turns: Path, tmp_path: Path, p
         assert "final.safetensors" in differences(whole_in_turns, again_in_turns(part, kill_at=9)), (
             "negative control"
         )
+
+
+def test_a_student_killed_in_a_step(tmp_path: Path, processes: Any) -> None:
+    """Of a live teacher, by all terms of the loss; its projection is trained and goes on, too."""
+    whole = tmp_path / "whole"
+    training.prepare(whole, teacher=True)
+    assert run(processes, whole) == 0
+    assert "'features':" in (whole / "points.txt").read_text()
+    with safe_open(whole / "final.safetensors", "pt") as saved:
+        assert {"model/projection.weight", "optimizer.exp_avg/projection.weight"} <= set(saved.keys())
+    again = attempts_in(tmp_path / "again", whole, processes)
+    for step in (2, 10, training.STEPS):
+        folder = again(kill_at=step)
+        assert differences(whole, folder) == set()
+    for part in ("rng", "optimizer"):  # negative controls
+        assert "final.safetensors" in differences(whole, again(part, kill_at=9))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 The model is a tiny BERT with dropout, AdamW, clipping and best weights, whose texts are augmented if they are
 read in windows; or a tiny ViT with all that images use: augmentation, mixup and CutMix, stochastic depth,
 layer-wise rates, averaged weights; or the same with a TinyViT, whose batch normalisation has statistics that
-are not weights.
+are not weights; or a student of a wider teacher, with a learned projection of its features.
 
 `attempt` runs in the folder that `prepare` filled. It writes final.safetensors (weights, optimizer),
 points.txt, order.txt (sample ids of every step that was computed) and first.txt (the first step, from 0, that
@@ -31,8 +31,9 @@ from baton.batches.alternating_batches import AlternatingBatches
 from baton.batches.sampler import TrainingBatches
 from baton.contracts import input_spec
 from baton.contracts.input_spec import ImageInput
+from baton.distill import matched_features, soft_targets
 from baton.fitting import several_tasks
-from baton.losses import class_losses
+from baton.losses import class_losses, loss
 from baton.losses.loss import Loss
 from baton.models import model_folder
 from baton.predict import predict
@@ -75,11 +76,14 @@ def prepare(
     images: Callable[[Path], Path] | None = None,
     windows: bool = False,
     tasks: tuple[str, ...] = (),
+    teacher: bool = False,
 ) -> None:
     """Write base model (for images, with `images`) and arrays (texts in `windows`), once for all attempts.
 
-    `tasks` are further tasks of `tiny_tasks`.
+    `tasks` are further tasks of `tiny_tasks`; with a `teacher`, the model is its student.
     """
+    if teacher:
+        tiny.write_base(folder / "teacher", width=48)
     if images:
         images(folder / "base")
         tiny_images.write_arrays(folder, {"train": 48, "val": 12, "test": 12})
@@ -132,7 +136,8 @@ def attempt(
     batches: Any = Recorded(
         splits["train"], 8, 2, settings.seed, lambda: array_splits.read_ids(folder / "arrays", "train")
     )
-    Recorded.folder, of_batch = folder, class_losses.cross_entropy(0.1, None)
+    Recorded.folder = folder
+    of_batch, taught = loss_of(folder, model, settings, machine, meta)
     if storage.tasks(folder / "arrays"):
         settings = settings.model_copy(update=IN_TURNS)
         model, batches, of_batch = in_turns(folder, model, settings, machine)
@@ -154,13 +159,14 @@ def attempt(
             os.kill(os.getpid(), stop[1])
 
     signal.signal(signal.SIGTERM, console._terminate)
-    states = remember_states()
+    states, asked = remember_states(), loss.Terms(loss.names(of_batch), loss_fn)
     saved = (Slow if overlap else Settled)(folder / "checkpoints", seconds, {})
     points = []
     try:
-        with contextlib.closing(
-            loop.train(model, batches, loss_fn, validate, settings, machine, saved)
-        ) as new:
+        with (
+            taught,
+            contextlib.closing(loop.train(model, batches, asked, validate, settings, machine, saved)) as new,
+        ):
             for point in new:
                 points.append(point)
                 ask("caller")
@@ -175,6 +181,27 @@ def attempt(
     save_file(ends, folder / "final.safetensors")
     shown = [{**vars(point), "time": 0, "samples_per_second": 0} for point in points]
     (folder / "points.txt").write_text("\n".join(map(str, shown)))
+
+
+def loss_of(
+    folder: Path, student: Any, settings: params.Finetune, machine: resolve.Runtime, meta: array_splits.Meta
+) -> tuple[Loss, contextlib.AbstractContextManager[None]]:
+    """Return the loss, with a live teacher in all its terms, and the context that it needs."""
+    if not (folder / "teacher").is_dir():
+        return class_losses.cross_entropy(0.1, None), contextlib.nullcontext()
+    teacher = model_folder.create(
+        folder / "teacher", settings.head, meta.task.width, settings, machine.attention, meta.input
+    )
+    matched_features.attach(teacher)
+    width = matched_features.width_of(teacher)
+    matched_features.project(student, width)
+    soft = {"kind": "decoupled", "of_class": 1.0, "of_others": 2.0}
+    own = tiny.distill_params(
+        teacher="live", alpha=0.3, soft=soft, standardise=True, features={"weight": 1.0}
+    )
+    live = soft_targets.Live(teacher)
+    terms = soft_targets.distillation(tiny.LOSSES, live, own, soft_targets.Factors(), torch.ones(width))
+    return terms, matched_features.attached(student)
 
 
 def remember_states() -> list[state.State]:

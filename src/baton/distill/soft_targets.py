@@ -4,13 +4,15 @@ Hinton, Vinyals & Dean 2015, arXiv:1503.02531, section 2.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from baton import params
 from baton.contracts.batch import Batch
-from baton.losses.loss import Loss, Model, TaskLosses, chosen, own
+from baton.losses import distillation_losses
+from baton.losses.loss import Model, Sum, TaskLosses, Terms, chosen, own, summed
 from baton.models.classifier import Classifier
 from baton.runtime import sharding
 
@@ -48,41 +50,95 @@ class Live:
         return logits
 
 
+class Factors(NamedTuple):
+    """What weighs the terms of the loss; tensors are on the device."""
+
+    outputs: torch.Tensor | None = None  # per output, (width,); they apply to the targets
+    of_rows: torch.Tensor | None = None  # per row (or unit) of train; they apply to all terms
+    labelled: torch.Tensor | None = None  # per row (or unit): 0 if it has no target, else 1; None: all have
+
+    @property
+    def of_labels(self) -> torch.Tensor | None:
+        """The weights of the rows' targets."""
+        if self.of_rows is None or self.labelled is None:
+            return self.of_rows if self.labelled is None else self.labelled
+        return self.of_rows * self.labelled
+
+
 def distillation(
     task: TaskLosses,
     teacher: Teacher,
-    temperature: float,
-    alpha: float,
-    label_smoothing: float,
-    weights: torch.Tensor | None,
-    of_rows: torch.Tensor | None = None,
-    labelled: torch.Tensor | None = None,
-) -> Loss:
-    """Return the loss `alpha * L + (1 - alpha) * T**2 * KL(teacher || student)`.
+    settings: params.Distill,
+    factors: Factors,
+    scale: torch.Tensor | None = None,
+) -> Terms:
+    """Return the loss `alpha * L + (1 - alpha) * T**2 * D(teacher, student) + weight * F`.
 
-    Both distributions of the KL divergence are softened by T. The factor T**2 keeps the gradients of the soft
-    targets on the scale of the hard ones when T changes.
+    L is the task's loss against the targets, and D the divergence of the two answers, softened by T
+    (`params.Distill.soft`). The factor T**2 keeps the gradients of the soft targets on the scale of the hard
+    ones when T changes. F compares what the heads of both read (`params.Distill.features`).
 
     Args:
-        task: the loss L against the targets (cross-entropy for classes), and the divergence.
+        task: the loss L (cross-entropy for classes), and the divergence.
         teacher: `cached` or `Live`.
-        temperature: T.
-        alpha: the weight of L.
-        label_smoothing: applies to L.
-        weights: per output, (width,); they apply to L.
-        of_rows: weights per row (or unit) of train; they apply to both terms.
-        labelled: per row (or unit), 1 if its target counts and 0 if it has none; None: all count.
+        settings: alpha, T, label smoothing of L, what D is, the weight of F.
+        factors: weights.
+        scale: the deviation of each of the teacher's features over train, (features,), if features follow the
+            logits of both, see `matched_features`; None: they do not.
     """
-    of_labels = labelled if of_rows is None or labelled is None else of_rows * labelled
-    of_labels = of_rows if labelled is None else of_labels
+    alpha, heat = settings.alpha, settings.temperature
+    names = ("labels", "soft") if scale is None else ("labels", "soft", "features")
+    features = 0 if scale is None else len(scale)
 
-    def loss(model: Model, batch: Batch) -> torch.Tensor:
+    def terms(model: Model, batch: Batch) -> torch.Tensor:
         inputs = batch.inputs
-        logits, taught = own(model(*inputs), batch), own(teacher(batch, inputs), batch)
-        factors = chosen(of_rows, batch)
-        soft = task.divergence(logits, taught, temperature, factors, batch.bounds)
-        known = chosen(of_labels, batch)
-        hard = task.supervised(logits, batch.targets, label_smoothing, weights, known, batch.bounds)
-        return alpha * hard.mean + (1 - alpha) * temperature**2 * soft.mean
+        answers, read = _parted(own(model(*inputs), batch), features)
+        taught, wanted = _parted(own(teacher(batch, inputs), batch), features)
+        hard = task.supervised(
+            answers,
+            batch.targets,
+            settings.label_smoothing,
+            factors.outputs,
+            chosen(factors.of_labels, batch),
+            batch.bounds,
+        )
+        of_rows = chosen(factors.of_rows, batch)
+        soft = _soft(task, settings, answers, taught, batch, of_rows, chosen(factors.labelled, batch))
+        found = [alpha * hard.mean, (1 - alpha) * heat**2 * soft.mean]
+        if settings.features and scale is not None:
+            distances = summed(distillation_losses.apart(read, wanted, scale), of_rows)
+            found.append(settings.features.weight * distances.mean)
+        return torch.stack(found)
 
-    return loss
+    return Terms(names, terms)
+
+
+def _soft(
+    task: TaskLosses,
+    settings: params.Distill,
+    student: torch.Tensor,
+    teacher: torch.Tensor,
+    batch: Batch,
+    of_rows: torch.Tensor | None,
+    labelled: torch.Tensor | None,
+) -> Sum:
+    """Return the divergence of the student's logits from the teacher's, (outputs, width) each."""
+    if settings.standardise:
+        student, teacher = (distillation_losses.standardised(logits) for logits in (student, teacher))
+    match settings.soft:
+        case params.Divergence():
+            return task.divergence(student, teacher, settings.temperature, of_rows, batch.bounds)
+        case params.Decoupled(of_class=of_class, of_others=of_others):
+            classes = batch.targets
+            if labelled is not None:  # a row without label has the class that its teacher finds likeliest
+                classes = torch.where(labelled > 0, classes, teacher.argmax(1))
+            each = distillation_losses.decoupled(
+                student, teacher, classes, settings.temperature, of_class, of_others
+            )
+            return summed(each, of_rows)
+
+
+def _parted(outputs: torch.Tensor, features: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return logits and features of outputs, (outputs, logits + features)."""
+    width = outputs.shape[1] - features
+    return outputs[:, :width], outputs[:, width:]

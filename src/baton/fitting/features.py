@@ -108,7 +108,7 @@ class Features(Mapping[str, Split]):
 
 
 def of(
-    model: Classifier, split: Split, settings: params.Finetune, job: jobs.Job, said: str
+    model: Classifier, split: Split, settings: params.Training, job: jobs.Job, said: str
 ) -> NDArray[np.float32]:
     """Return the features of a split without keeping them; `said` names the work on a progress bar."""
     with headless(model), console.progress(said, len(split), "samples") as advance:

@@ -179,7 +179,9 @@ def _shown(point: Point) -> dict[str, float]:
     """Return the figures of a point that a curve records: the same on a rerun."""
     if isinstance(point, ValidationPoint):
         return {f"val_{key}": value for key, value in point.scores.items()}
-    return {"loss": point.loss, "learning_rate": point.learning_rate, "gradient_norm": point.gradient_norm}
+    terms = {f"loss_{name}": term for name, term in point.terms.items()}
+    step = {"learning_rate": point.learning_rate, "gradient_norm": point.gradient_norm}
+    return {"loss": point.loss} | terms | step
 
 
 def write(

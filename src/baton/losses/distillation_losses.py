@@ -47,6 +47,22 @@ def standardised(logits: torch.Tensor) -> torch.Tensor:
     return centred / centred.square().mean(-1, keepdim=True).sqrt().clamp_min(1e-6)
 
 
+def apart(student: torch.Tensor, teacher: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared distance of features, (outputs,), each in units of its deviation.
+
+    The hint of FitNets (Romero et al. 2015, arXiv:1412.6550, equation 3) for what the head reads. The head is
+    the teacher's, and its input says more than the few logits that it makes of it (Chen et al. 2022,
+    Knowledge distillation with the reused teacher classifier, arXiv:2203.14001, equation 3). Of a student
+    that always had the teacher's mean it would be 1.
+
+    Args:
+        student: projected to the teacher's width, (outputs, width).
+        teacher: (outputs, width).
+        scale: the deviation of each of the teacher's features over train, (width,).
+    """
+    return ((student.float() - teacher.float()) / scale).square().mean(-1)
+
+
 def hidden(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Return the mean squared distance of hidden states over each sample's tokens and their width, (batch,).
 
@@ -99,9 +115,12 @@ def _divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 
 def _related(vectors: torch.Tensor, heads: int, mask: torch.Tensor) -> torch.Tensor:
     """Return the log-probabilities of relations, (batch, heads, length, length)."""
-    split = vectors.unflatten(-1, (heads, -1)).transpose(1, 2)  # (batch, heads, length, width / heads)
+    split = vectors.reshape(*vectors.shape[:2], heads, -1).transpose(
+        1, 2
+    )  # (batch, heads, length, width / heads)
     scores = split @ split.transpose(-1, -2) / split.shape[-1] ** 0.5
-    return scores.masked_fill(mask[:, None, None] == 0, float("-inf")).log_softmax(-1)
+    hidden: torch.Tensor = scores.masked_fill(mask[:, None, None] == 0, float("-inf"))
+    return hidden.log_softmax(-1)
 
 
 def _mean(each: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,22 @@ from baton.contracts.targets import Targets
 from baton.errors import TrainingError
 
 Model = Callable[..., torch.Tensor]
-Loss = Callable[[Model, Batch], torch.Tensor]
+Loss = Callable[[Model, Batch], torch.Tensor]  # -> (), or the `Terms` that add up to it, (terms,)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A loss that is the sum of terms with names; training logs each as it counts in the sum.
+
+    Calling it returns the terms, (terms,).
+    """
+
+    names: tuple[str, ...]
+    of: Loss
+
+    def __call__(self, model: Model, batch: Batch) -> torch.Tensor:
+        """Return the terms of a batch, (terms,)."""
+        return self.of(model, batch)
 
 
 @dataclass(frozen=True)
@@ -80,6 +95,11 @@ class TaskLosses(Protocol):
     ) -> Sum:
         """Return KL(teacher || student), both softened by `temperature`; of numbers their distance."""
         ...
+
+
+def names(loss: Loss) -> tuple[str, ...]:
+    """Return the names of a loss's terms; none, if it is one."""
+    return loss.names if isinstance(loss, Terms) else ()
 
 
 def own(logits: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -177,7 +177,16 @@ from baton.params.tokenize import (
     Unknown,
     WindowsTruncation,
 )
-from baton.params.training import Distill, EarlyStopping, Ema, Finetune, Training
+from baton.params.training import (
+    Decoupled,
+    Distill,
+    Divergence,
+    EarlyStopping,
+    Ema,
+    Features,
+    Finetune,
+    Training,
+)
 
 __all__ = [
     "AUTO",
@@ -210,9 +219,11 @@ __all__ = [
     "Cutting",
     "DebianPackage",
     "DecoderHead",
+    "Decoupled",
     "DelimitedFormat",
     "DigitsSource",
     "Distill",
+    "Divergence",
     "DocumentsFormat",
     "DriftLimits",
     "EarlyStopping",
@@ -223,6 +234,7 @@ __all__ = [
     "Episodes",
     "EpisodesStrategy",
     "Evaluate",
+    "Features",
     "FeaturesBaseline",
     "FileKnowledge",
     "Files",

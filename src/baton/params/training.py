@@ -160,6 +160,30 @@ class Finetune(Training):
         return self
 
 
+class Divergence(Section):
+    """Kullback-Leibler divergence of the answers, softened by a temperature (Hinton et al. 2015)."""
+
+    kind: Literal["divergence"]
+
+
+class Decoupled(Section):
+    """The divergence in two parts, of classes alone (Zhao et al. 2022, arXiv:2203.08679).
+
+    `of_class` is the weight of the row's class against all others, `of_others` that of the others among
+    themselves, which the plain divergence neglects where the teacher is sure.
+    """
+
+    kind: Literal["decoupled"]
+    of_class: Annotated[float, Field(ge=0)]
+    of_others: Annotated[float, Field(ge=0)]
+
+
+class Features(Section):
+    """Compare what the head reads in student and teacher; `weight` is that of the term."""
+
+    weight: Annotated[float, Field(gt=0)]
+
+
 class Distill(Training):
     """The student: its loss is `alpha * CE + (1 - alpha) * T**2 * KL(teacher || student at temperature T)`.
 
@@ -175,10 +199,17 @@ class Distill(Training):
     soft targets alone; those whose soft target is below `confidence` for every class are left out. Soft
     targets are the teacher's, or the mean of several sources of `knowledge`. The control has the rows with
     labels, and as many steps.
+
+    `soft` says how the two answers are compared, and `standardise` that logits have mean 0 and deviation 1
+    over a row's classes before (Sun et al. 2024, arXiv:2403.01427). `features` adds the squared distance of
+    what the heads of both read, times a weight.
     """
 
     student: Student
     teacher: Literal["cached", "live"]
+    soft: Annotated[Divergence | Decoupled, Field(discriminator="kind")]
+    standardise: bool
+    features: Features | None
     temperature: Annotated[float, Field(gt=0)]
     alpha: Annotated[float, Field(ge=0, le=1)]
     knowledge: Annotated[tuple[Knowledge, ...], Field(min_length=1)] | None  # null: the teacher
@@ -190,6 +221,17 @@ class Distill(Training):
             raise ValueError(
                 "the teacher's cached logits are of samples without augmentation: set teacher to live, "
                 "or augmentation to null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_class(self) -> "Distill":
+        varied = self.augmentation
+        mixes = varied is not None and (varied.mixup > 0 or getattr(varied, "cutmix", 0.0) > 0)
+        if mixes and self.soft.kind == "decoupled":
+            raise ValueError(
+                "soft: decoupled sets a row's class apart, and mixed rows have several: set "
+                "augmentation.mixup to 0.0 (of images also cutmix), or soft to {kind: divergence}"
             )
         return self
 

@@ -228,7 +228,7 @@ def _seconds(forward: nn.Module, parts: Iterable[Part], loss_fn: Loss, runtime: 
         with explained_memory("training", part.shape), runtime.autocast():
             loss = loss_fn(forward, part.to(runtime.device)) * share
         with explained_memory("training", part.shape):
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.sum().backward()  # type: ignore[no-untyped-call]
     _wait(runtime)
     return time.monotonic() - start
 

@@ -51,7 +51,7 @@ class Gradients:
         """Compute gradients of the mean loss over the step's targets, for any number of parts and ranks.
 
         Returns:
-            This rank's share of the loss, ().
+            This rank's share of the loss, (), or of its terms, (terms,).
         """
         total = torch.zeros((), device=self.runtime.device)
         scale = self.update.scale * self.runtime.processes  # DDP takes the mean over ranks; this is a sum
@@ -60,8 +60,8 @@ class Gradients:
                 moved = part.to(self.runtime.device)
                 with self.runtime.autocast():
                     loss = self.loss_fn(self.forward, moved) * share
-                (loss * scale).backward()  # type: ignore[no-untyped-call]
-                total += loss.detach()
+                (loss.sum() * scale).backward()  # type: ignore[no-untyped-call]
+                total = total + loss.detach()
         return total
 
     def _unused(self) -> bool:

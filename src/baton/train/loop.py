@@ -14,7 +14,7 @@ from torch import nn
 
 from baton import console, params
 from baton.errors import TrainingError
-from baton.losses.loss import Loss
+from baton.losses.loss import Loss, names
 from baton.processes import signals
 from baton.runtime import distributed
 from baton.runtime.memory import explained_memory
@@ -45,7 +45,7 @@ def train(
     Args:
         model: on the runtime's device.
         batches: provides the parts of each step.
-        loss_fn: mean loss over a part's targets.
+        loss_fn: mean loss over a part's targets, or its terms.
         validate: returns validation figures of the current model, the same on every rank; must include
             `settings.metric`.
         settings: epochs, optimizer, schedule, when to validate and log.
@@ -165,7 +165,7 @@ class _Loop:
         # Over all ranks, since every rank must decide alike.
         loss = distributed.total(self.gradients.backward(parts))
         with explained_memory("training", parts[-1][0].shape):
-            norm = self.update.step(number, loss, rate)
+            norm = self.update.step(number, loss.sum(), rate)
         if state.average:
             state.average.update(number)
         state.meter.add(loss, norm, self.batches.size(number - 1))
@@ -203,10 +203,13 @@ class _Loop:
     def _read(self, rate: float) -> TrainPoint:
         """Return the means since the last reading."""
         meter = self.state.meter
-        loss = float(meter.loss) / meter.steps
+        means = [float(term) / meter.steps for term in meter.terms]
+        terms = dict(zip(names(self.loss_fn), means, strict=False))  # a loss of one term has no names
         speed = meter.samples / meter.seconds
         norm, samples = float(meter.norm) / meter.steps, meter.samples
-        point = TrainPoint(self.state.step, self._epoch(), loss, rate, norm, samples, speed, _now())
+        point = TrainPoint(
+            self.state.step, self._epoch(), sum(means), rate, norm, samples, speed, _now(), terms
+        )
         meter.reset()
         self.state.points.append(point)
         return point

@@ -6,7 +6,7 @@ batches follow from (seed, epoch, position).
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -40,6 +40,7 @@ class TrainPoint:
     samples: int
     samples_per_second: float
     time: int  # ms since 1970
+    terms: dict[str, float] = field(default_factory=dict)  # of the loss, if they have names
 
 
 @dataclass(frozen=True)
@@ -177,14 +178,15 @@ class Meter:
 
     def reset(self) -> None:
         """Reset the sums and restart the clock."""
-        self.loss: torch.Tensor | float = 0.0
+        self.terms: list[torch.Tensor | float] = []  # of the loss; a single one if it has no others
         self.norm: torch.Tensor | float = 0.0
         self.steps = self.samples = 0
         self.since = time.monotonic()
 
     def add(self, loss: torch.Tensor, norm: torch.Tensor, samples: int) -> None:
-        """Add one step."""
-        self.loss += loss
+        """Add one step, with the loss, (), or its terms, (terms,)."""
+        new = torch.atleast_1d(loss).unbind()  # type: ignore[no-untyped-call]
+        self.terms = [before + own for before, own in zip(self.terms or [0.0] * len(new), new, strict=True)]
         self.norm += norm
         self.steps += 1
         self.samples += samples
@@ -194,15 +196,15 @@ class Meter:
         """Return the seconds since the last reading."""
         return time.monotonic() - self.since
 
-    def facts(self) -> dict[str, float]:
+    def facts(self) -> dict[str, Any]:
         """Return the sums as numbers; fp32 values are exact in JSON."""
-        sums = {"loss": float(self.loss), "norm": float(self.norm)}
+        sums: dict[str, Any] = {"terms": [float(term) for term in self.terms], "norm": float(self.norm)}
         return sums | {"steps": self.steps, "samples": self.samples, "seconds": self.seconds}
 
     def restore(self, facts: dict[str, Any]) -> None:
         """Continue from `facts`."""
-        self.loss, self.norm, self.steps, self.samples = (
-            facts["loss"],
+        self.terms, self.norm, self.steps, self.samples = (
+            list(facts["terms"]),
             facts["norm"],
             facts["steps"],
             facts["samples"],
