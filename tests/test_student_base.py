@@ -1,5 +1,6 @@
 """A student on a base model of its own, with another tokenizer, through real `dvc repro`, and served."""
 
+import csv
 import json
 import shutil
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors import safe_open
 
 from baton import storage
 from baton.contracts import predictions
@@ -25,7 +27,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     made.edit(
         lambda raw: raw.update(
             student_base={"kind": "local", "folder": "inbox/small", "licence": "none"},
-            distill=raw["distill"] | {"student": {"kind": "base", "layers": [0, 2]}},
+            distill=raw["distill"]
+            | {"student": {"kind": "base", "layers": [0, 2]}, "features": {"weight": 1.0}},
         )
     )
     yield made
@@ -44,7 +47,18 @@ def test_the_student_reads_its_own_tokens_and_learns_from_the_teachers_answers(p
     for name in ("student", "control"):
         tokenizer = (folder / "models" / name / "tokenizer.json").read_bytes()
         assert tokenizer == (folder / "inbox/small/tokenizer.json").read_bytes()
+    with safe_open(folder / "models/student/model.safetensors", "np") as weights:
+        assert not any("projection" in name for name in weights.keys())  # noqa: SIM118
+    with (folder / "curves/distill.csv").open() as file:
+        steps = [row for row in csv.DictReader(file) if row["learning_rate"]]
+    for row in steps:
+        terms = [row[f"loss_{name}"] for name in ("labels", "soft", "features")]
+        if row["model"] == "control":
+            assert terms == ["", "", ""]
+        else:
+            assert sum(map(float, terms)) == pytest.approx(float(row["loss"]), rel=1e-5)
     figures = storage.read_json(folder / "reports/metrics.json")
+    assert figures["student"]["parameters"] == figures["control"]["parameters"]
     assert figures["student"]["parameters"] < figures["teacher"]["parameters"] / 2
     assert "student_vs_control" in figures["comparison"]
     ratios = storage.read_json(folder / "reports/timings.json")["ratios"]

@@ -11,9 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from baton.models.classifier import Classifier
-
-PROJECTION = "projection"  # of the student's features to the teacher's width; no part of the saved model
+from baton.models.classifier import PROJECTION, Classifier
 
 
 def project(student: Classifier, width: int) -> None:

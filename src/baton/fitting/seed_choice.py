@@ -20,6 +20,7 @@ from baton.train.state import merit
 
 ARRAYS, PREDICTIONS = Path("data/arrays"), Path("data/predictions")
 CURVE = ("model", "seed", "step", "epoch", "loss", "learning_rate", "gradient_norm")  # and val_FIGURE
+TERM = "loss_"  # and the name of a term of the loss
 
 Figures = dict[str, float]
 
@@ -95,8 +96,10 @@ class Trained:
 
 
 def write_curve(path: Path, rows: list[dict[str, object]], figures: list[str]) -> None:
-    """Write rows of `CURVE` and the validation `figures` as CSV."""
+    """Write rows of `CURVE`, the terms of losses that have any, and the validation `figures` as CSV."""
+    terms = dict.fromkeys(key for row in rows for key in row if key.startswith(TERM))
     with storage.atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*CURVE, *(f"val_{name}" for name in figures)], lineterminator="\n")
+        columns = [*CURVE, *terms, *(f"val_{name}" for name in figures)]
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

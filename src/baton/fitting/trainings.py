@@ -19,9 +19,10 @@ from baton.contracts.predictions import Predicted
 from baton.contracts.targets import Targets
 from baton.fitting import sequence_validation
 from baton.fitting.jobs import Job
-from baton.fitting.seed_choice import ARRAYS, PREDICTIONS, Answered, Figures
+from baton.fitting.seed_choice import ARRAYS, PREDICTIONS, TERM, Answered, Figures
 from baton.losses.loss import Loss
 from baton.models import model_folder, packing
+from baton.models.classifier import PROJECTION
 from baton.predict import predict
 from baton.runtime import memory, sharding
 from baton.runtime.resolve import MEASURED
@@ -152,9 +153,16 @@ def _usual(model: Any, settings: params.Training, job: Job, packs: bool) -> Cour
 
 
 def _sizes(model: nn.Module, settings: params.Training) -> Figures:
-    """Return the number of parameters, and of those that are trained at some time."""
+    """Return the number of parameters, and of those that are trained at some time.
+
+    A projection to the teacher's width is no part of the model that training makes.
+    """
     frozen = strategy.untrained(model, strategy.groups(model, settings))
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    sizes = {
+        name: parameter.numel()
+        for name, parameter in model.named_parameters()
+        if not name.startswith(f"{PROJECTION}.")
+    }
     trained = sum(size for name, size in sizes.items() if name not in frozen)
     return {"parameters": sum(sizes.values()), "trained_parameters": trained}
 
@@ -179,7 +187,7 @@ def _shown(point: Point) -> dict[str, float]:
     """Return the figures of a point that a curve records: the same on a rerun."""
     if isinstance(point, ValidationPoint):
         return {f"val_{key}": value for key, value in point.scores.items()}
-    terms = {f"loss_{name}": term for name, term in point.terms.items()}
+    terms = {f"{TERM}{name}": term for name, term in point.terms.items()}
     step = {"learning_rate": point.learning_rate, "gradient_norm": point.gradient_norm}
     return {"loss": point.loss} | terms | step
 

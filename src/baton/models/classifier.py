@@ -21,6 +21,7 @@ from baton.errors import ModelError, first_line
 from baton.models.kernels import dropout as dropouts
 from baton.runtime.resolve import takes_statistics
 
+PROJECTION = "projection"  # of a student's features to its teacher's width, while it is trained
 WEIGHTS, CONFIG, INFO = "model.safetensors", "config.json", "baton.json"
 
 
