@@ -22,6 +22,9 @@ from tests import tiny
 DISTILL = {
     "student": {"kind": "teacher_layers", "layers": (0,)},
     "teacher": "cached",
+    "soft": {"kind": "divergence"},
+    "standardise": False,
+    "features": None,
     "temperature": 2.0,
     "alpha": 0.3,
     "knowledge": None,
