@@ -50,6 +50,7 @@ def main() -> None:
     source, arrays = sources(settings.student)
     with jobs.started("distill", settings, loaded.runtime, source, arrays) as job:
         data, machine, run = job.data, job.runtime, job.run
+        soft_targets.check(settings, data.task.width)
         weights = jobs.class_weights(settings, data, machine)
         of_rows = jobs.row_weights(data, machine)
         steps = 0  # of the student

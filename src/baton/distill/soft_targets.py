@@ -11,11 +11,13 @@ from torch import nn
 
 from baton import params
 from baton.contracts.batch import Batch
+from baton.errors import ParamsError
 from baton.losses import distillation_losses
 from baton.losses.loss import Model, Sum, TaskLosses, Terms, chosen, own, summed
 from baton.models.classifier import Classifier
 from baton.runtime import sharding
 
+FEWEST = 3  # classes whose standardised logits differ between rows
 Teacher = Callable[[Batch, tuple[Any, ...]], torch.Tensor]  # batch and its inputs -> logits (batch, width)
 
 
@@ -111,6 +113,21 @@ def distillation(
         return torch.stack(found)
 
     return Terms(names, terms)
+
+
+def check(settings: params.Distill, classes: int) -> None:
+    """Refuse to standardise the logits of two classes.
+
+    Raises:
+        ParamsError: they would all become 1 and -1.
+    """
+    if settings.standardise and classes < FEWEST:
+        raise ParamsError(
+            "distill.standardise leaves nothing of the logits of so few classes but which is larger",
+            got=f"{classes} classes",
+            expected=f"{FEWEST} or more",
+            hint="set distill.standardise to false",
+        )
 
 
 def _soft(

@@ -13,12 +13,13 @@ from baton.arrays import text_arrays
 from baton.batches.sampler import TrainingBatches
 from baton.batches.text_batches import TextSplit
 from baton.distill import matched_features, soft_targets
+from baton.errors import ParamsError
 from baton.losses import distillation_losses
 from baton.models import model_folder
 from baton.models.classifier import Classifier, headless
 from baton.predict import predict
 from baton.train import loop
-from tests import tiny
+from tests import first_gradient, tiny
 
 HEAD = params.LinearHead(kind="linear", pooling="mean", dropout=0.0)
 SETTINGS = tiny.training(epochs=25, batch_size=8, learning_rate=5e-3, metric="loss")
@@ -109,6 +110,24 @@ def test_the_student_reads_what_its_teacher_reads(root: Path, base: str) -> None
     assert unexplained(found, features(teacher, train)) < (0.8 if base == "base" else 1.1)
 
 
+def test_parts_and_processes_give_the_gradient_of_the_whole_step(root: Path) -> None:
+    teacher, student = made(root, "wide", 1), made(root, "base", 2)
+    matched_features.project(student, 48)
+    settings = tiny.distill_params(
+        features={"weight": 2.0}, soft={"kind": "decoupled", "of_class": 1.0, "of_others": 3.0}
+    )
+    source, of_rows = taught(root, teacher, live=False), torch.linspace(0.5, 1.5, 48)
+    factors = soft_targets.Factors(of_rows=of_rows)
+    terms = soft_targets.distillation(tiny.LOSSES, source, settings, factors, scale(root, teacher))
+    found = []
+    with matched_features.attached(student.train()):
+        for parts, ranks in [(1, 1), (3, 1), (2, 2), (1, 3)]:
+            student.zero_grad()
+            found.append(first_gradient.of(student, split(root, "train"), terms, parts, ranks, packs=False))
+    for gradient in found[1:]:
+        torch.testing.assert_close(gradient, found[0], atol=1e-5, rtol=1e-3)
+
+
 def test_a_live_teacher_teaches_as_its_cached_features_do(root: Path) -> None:
     points = {}
     for live in (False, True):
@@ -135,3 +154,10 @@ def test_a_row_without_label_has_the_class_that_its_teacher_finds_likeliest() ->
     classes = torch.cat([torch.tensor([0, 1]), teacher[2:].argmax(1)])
     expected = 4 * distillation_losses.decoupled(student, teacher, classes, 2.0, 1.0, 3.0).mean()
     torch.testing.assert_close(found, torch.stack([torch.tensor(0.0), expected]))
+
+
+def test_logits_of_two_classes_are_not_standardised() -> None:
+    with pytest.raises(ParamsError, match="leaves nothing of the logits"):
+        soft_targets.check(tiny.distill_params(standardise=True), 2)
+    soft_targets.check(tiny.distill_params(standardise=True), 3)
+    soft_targets.check(tiny.distill_params(), 2)
