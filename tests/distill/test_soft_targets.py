@@ -154,6 +154,13 @@ def test_a_row_without_label_has_the_class_that_its_teacher_finds_likeliest() ->
     classes = torch.cat([torch.tensor([0, 1]), teacher[2:].argmax(1)])
     expected = 4 * distillation_losses.decoupled(student, teacher, classes, 2.0, 1.0, 3.0).mean()
     torch.testing.assert_close(found, torch.stack([torch.tensor(0.0), expected]))
+    right = soft_targets.distillation(
+        tiny.LOSSES, soft_targets.cached(teacher), tiny.distill_params(alpha=0.0, correct=True), factors
+    )(lambda _: student, Rows())  # type: ignore[arg-type]
+    put_right = distillation_losses.corrected(teacher, classes)
+    assert not torch.equal(put_right, teacher), "control: the teacher is wrong about a row"
+    divergence = tiny.LOSSES.divergence(student, put_right, 2.0).mean
+    torch.testing.assert_close(right[1], 4 * divergence)
 
 
 def test_logits_of_two_classes_are_not_standardised() -> None:

@@ -23,6 +23,7 @@ DISTILL = {
     "student": {"kind": "teacher_layers", "layers": (0,)},
     "teacher": "cached",
     "soft": {"kind": "divergence"},
+    "correct": False,
     "standardise": False,
     "features": None,
     "temperature": 2.0,

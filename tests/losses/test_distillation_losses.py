@@ -53,6 +53,13 @@ def test_decoupled_has_finite_gradients_where_both_are_sure() -> None:
     assert student.grad is not None and student.grad.isfinite().all()
 
 
+def test_a_wrong_answer_and_that_of_the_label_change_places() -> None:
+    found = losses.corrected(TAUGHT, CLASSES)
+    assert found[:2].tolist() == TAUGHT[:2].tolist(), "right answers stay"
+    assert found[2].tolist() == [0.0, 0.5, 1.0, 2.0]
+    assert (found.argmax(1) == CLASSES).all()
+
+
 def test_standardised_logits_have_no_scale() -> None:
     found = losses.standardised(LOGITS[:2])
     assert torch.allclose(found, losses.standardised(7 * LOGITS[:2] + 3), atol=1e-6)

@@ -140,15 +140,18 @@ def _soft(
     labelled: torch.Tensor | None,
 ) -> Sum:
     """Return the divergence of the student's logits from the teacher's, (outputs, width) each."""
+    classes = batch.targets
+    if labelled is not None and (settings.correct or settings.soft.kind == "decoupled"):
+        # A row without label has the class that its teacher finds likeliest.
+        classes = torch.where(labelled > 0, classes, teacher.argmax(1))
+    if settings.correct:
+        teacher = distillation_losses.corrected(teacher, classes)
     if settings.standardise:
         student, teacher = (distillation_losses.standardised(logits) for logits in (student, teacher))
     match settings.soft:
         case params.Divergence():
             return task.divergence(student, teacher, settings.temperature, of_rows, batch.bounds)
         case params.Decoupled(of_class=of_class, of_others=of_others):
-            classes = batch.targets
-            if labelled is not None:  # a row without label has the class that its teacher finds likeliest
-                classes = torch.where(labelled > 0, classes, teacher.argmax(1))
             each = distillation_losses.decoupled(
                 student, teacher, classes, settings.temperature, of_class, of_others
             )

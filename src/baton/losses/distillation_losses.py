@@ -37,6 +37,17 @@ def decoupled(
     return of_class * _divergence(own, taught) + of_others * _divergence(own_others, taught_others)
 
 
+def corrected(teacher: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Return the teacher's logits, (batch, width), with each row's class, (batch,), as the likeliest.
+
+    Where the teacher is wrong, its largest logit and that of the row's class change places: what it says of
+    the other classes stays (Wen, Lai & Qian 2019, Preparing lessons, arXiv:1911.07471, probability shift).
+    """
+    largest, place = teacher.max(dim=1, keepdim=True)
+    own = teacher.gather(1, classes[:, None])
+    return teacher.scatter(1, place, own).scatter(1, classes[:, None], largest)
+
+
 def standardised(logits: torch.Tensor) -> torch.Tensor:
     """Return logits, (batch, width), with mean 0 and deviation 1 over each sample's outputs.
 
@@ -52,7 +63,7 @@ def apart(student: torch.Tensor, teacher: torch.Tensor, scale: torch.Tensor) -> 
 
     The hint of FitNets (Romero et al. 2015, arXiv:1412.6550, equation 3) for what the head reads. The head is
     the teacher's, and its input says more than the few logits that it makes of it (Chen et al. 2022,
-    Knowledge distillation with the reused teacher classifier, arXiv:2203.14001, equation 3). Of a student
+    Knowledge distillation with the reused teacher classifier, arXiv:2203.14001). Of a student
     that always had the teacher's mean it would be 1.
 
     Args:

@@ -60,6 +60,7 @@ KEYS = (
     Key("finetune.head.pooling", Row(tasks=f"{ROWS} sequence"), ("mean", "cls")),  # words are not pooled
     Key("distill.temperature", Row(tasks=ALL_BUT_NUMBERS), (1.0,)),  # numbers have no probabilities
     Key("distill.soft.kind", Row(tasks="classes"), ("divergence",)),
+    Key("distill.correct", Row(tasks="classes"), (False,)),
     Key("distill.standardise", Row(tasks="classes"), (False,)),
     Key("distill.features", Row(tasks=f"{ROWS} tokens"), (None,)),  # one output for each target
     Key("distill.knowledge", Row("text", "classes"), (None,)),

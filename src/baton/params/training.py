@@ -200,14 +200,16 @@ class Distill(Training):
     targets are the teacher's, or the mean of several sources of `knowledge`. The control has the rows with
     labels, and as many steps.
 
-    `soft` says how the two answers are compared, and `standardise` that logits have mean 0 and deviation 1
-    over a row's classes before (Sun et al. 2024, arXiv:2403.01427). `features` adds the squared distance of
-    what the heads of both read, times a weight.
+    `soft` says how the two answers are compared; `correct` that the teacher's largest logit and that of the
+    label change places where it is wrong (Wen et al. 2019, arXiv:1911.07471), and `standardise` that logits
+    have mean 0 and deviation 1 over a row's classes before (Sun et al. 2024, arXiv:2403.01427). `features`
+    adds the squared distance of what the heads of both read, times a weight.
     """
 
     student: Student
     teacher: Literal["cached", "live"]
     soft: Annotated[Divergence | Decoupled, Field(discriminator="kind")]
+    correct: bool
     standardise: bool
     features: Features | None
     temperature: Annotated[float, Field(gt=0)]
@@ -228,10 +230,11 @@ class Distill(Training):
     def _one_class(self) -> "Distill":
         varied = self.augmentation
         mixes = varied is not None and (varied.mixup > 0 or getattr(varied, "cutmix", 0.0) > 0)
-        if mixes and self.soft.kind == "decoupled":
+        asks = "correct" if self.correct else "soft: decoupled" if self.soft.kind == "decoupled" else ""
+        if mixes and asks:
             raise ValueError(
-                "soft: decoupled sets a row's class apart, and mixed rows have several: set "
-                "augmentation.mixup to 0.0 (of images also cutmix), or soft to {kind: divergence}"
+                f"{asks} asks for a row's class, and mixed rows have several: set augmentation.mixup to 0.0 "
+                "(of images also cutmix), or do without it"
             )
         return self
 
