@@ -26,6 +26,7 @@ DISTILL = {
     "correct": False,
     "standardise": False,
     "features": None,
+    "states": None,
     "temperature": 2.0,
     "alpha": 0.3,
     "knowledge": None,

@@ -73,12 +73,14 @@ def distillation(
     settings: params.Distill,
     factors: Factors,
     scale: torch.Tensor | None = None,
+    states: Callable[[Batch], torch.Tensor] | None = None,
 ) -> Terms:
-    """Return the loss `alpha * L + (1 - alpha) * T**2 * D(teacher, student) + weight * F`.
+    """Return the loss `alpha * L + (1 - alpha) * T**2 * D(teacher, student) + w * F + v * S`.
 
     L is the task's loss against the targets, and D the divergence of the two answers, softened by T
     (`params.Distill.soft`). The factor T**2 keeps the gradients of the soft targets on the scale of the hard
-    ones when T changes. F compares what the heads of both read (`params.Distill.features`).
+    ones when T changes. F compares what the heads of both read (`params.Distill.features`), S their hidden
+    states (`params.Distill.states`).
 
     Args:
         task: the loss L (cross-entropy for classes), and the divergence.
@@ -87,9 +89,10 @@ def distillation(
         factors: weights.
         scale: the deviation of each of the teacher's features over train, (features,), if features follow the
             logits of both, see `matched_features`; None: they do not.
+        states: the distances of the samples of a batch that both have just read, see `matched_states`.
     """
     alpha, heat = settings.alpha, settings.temperature
-    names = ("labels", "soft") if scale is None else ("labels", "soft", "features")
+    names = ["labels", "soft"] + ["features"] * (scale is not None) + ["states"] * (states is not None)
     features = 0 if scale is None else len(scale)
 
     def terms(model: Model, batch: Batch) -> torch.Tensor:
@@ -110,9 +113,11 @@ def distillation(
         if settings.features and scale is not None:
             distances = summed(distillation_losses.apart(read, wanted, scale), of_rows)
             found.append(settings.features.weight * distances.mean)
+        if settings.states and states is not None:
+            found.append(settings.states.weight * summed(states(batch), of_rows).mean)
         return torch.stack(found)
 
-    return Terms(names, terms)
+    return Terms(tuple(names), terms)
 
 
 def check(settings: params.Distill, classes: int) -> None:

@@ -185,6 +185,8 @@ from baton.params.training import (
     Ema,
     Features,
     Finetune,
+    HiddenStates,
+    Relations,
     Training,
 )
 
@@ -251,6 +253,7 @@ __all__ = [
     "HeadStrategy",
     "HeadTailTruncation",
     "HeadTruncation",
+    "HiddenStates",
     "HubBase",
     "HubFiles",
     "HubSource",
@@ -311,6 +314,7 @@ __all__ = [
     "PrototypicalEpisodes",
     "RandAugment",
     "RegisteredBase",
+    "Relations",
     "ReptileEpisodes",
     "ResizedCrop",
     "Retrain",

@@ -184,6 +184,28 @@ class Features(Section):
     weight: Annotated[float, Field(gt=0)]
 
 
+class HiddenStates(Section):
+    """Compare the hidden states of every layer of the student with a layer of the teacher.
+
+    Their mean squared distance (Jiao et al. 2020, TinyBERT, arXiv:1909.10351, equation 8) counts `weight`.
+    """
+
+    kind: Literal["hidden"]
+    weight: Annotated[float, Field(gt=0)]
+
+
+class Relations(Section):
+    """Compare the relations among a text's tokens in the last layer's hidden states, in so many heads.
+
+    Their divergence (Wang et al. 2021, MiniLMv2, arXiv:2012.15828, there of queries, keys and values) counts
+    `weight`.
+    """
+
+    kind: Literal["relations"]
+    weight: Annotated[float, Field(gt=0)]
+    heads: Count
+
+
 class Distill(Training):
     """The student: its loss is `alpha * CE + (1 - alpha) * T**2 * KL(teacher || student at temperature T)`.
 
@@ -203,7 +225,8 @@ class Distill(Training):
     `soft` says how the two answers are compared; `correct` that the teacher's largest logit and that of the
     label change places where it is wrong (Wen et al. 2019, arXiv:1911.07471), and `standardise` that logits
     have mean 0 and deviation 1 over a row's classes before (Sun et al. 2024, arXiv:2403.01427). `features`
-    adds the squared distance of what the heads of both read, times a weight.
+    adds the squared distance of what the heads of both read, times a weight, and `states` compares the hidden
+    states of both.
     """
 
     student: Student
@@ -212,6 +235,7 @@ class Distill(Training):
     correct: bool
     standardise: bool
     features: Features | None
+    states: Annotated[HiddenStates | Relations, Field(discriminator="kind")] | None
     temperature: Annotated[float, Field(gt=0)]
     alpha: Annotated[float, Field(ge=0, le=1)]
     knowledge: Annotated[tuple[Knowledge, ...], Field(min_length=1)] | None  # null: the teacher
@@ -223,6 +247,14 @@ class Distill(Training):
             raise ValueError(
                 "the teacher's cached logits are of samples without augmentation: set teacher to live, "
                 "or augmentation to null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _read_at_once(self) -> "Distill":
+        if self.states and self.teacher == "cached":
+            raise ValueError(
+                "states are too many to be stored: set teacher to live, or states to null (features are few)"
             )
         return self
 
