@@ -61,6 +61,6 @@ def attached(model: Classifier) -> Iterator[None]:
         handle.remove()
 
 
-def attach(teacher: Classifier) -> None:
-    """Let a live teacher return its features after its logits from now on."""
+def attach(teacher: Any) -> None:
+    """Let a live teacher, a classifier, return its features after its logits from now on."""
     teacher.head.register_forward_hook(lambda _head, read, logits: torch.cat([logits, read[0]], dim=1))

@@ -61,8 +61,8 @@ class States:
         self.pairs: list[tuple[int, int]] = []
 
     @contextlib.contextmanager
-    def attached(self, student: nn.Module, teacher: nn.Module) -> Iterator[None]:
-        """Keep the states of each pass of both models, of the layers that are compared."""
+    def attached(self, student: Any, teacher: Any) -> Iterator[None]:
+        """Keep the states of each pass of both classifiers, of the layers that are compared."""
         counts = [int(model.backbone.config.num_hidden_layers) for model in (student, teacher)]
         self.pairs = pairs(*counts)
         if isinstance(self.settings, params.Relations):
