@@ -87,7 +87,7 @@ def test_without_a_file_nothing_is_said(raw: Path, settings: Settings) -> None:
 
 
 def test_spreadsheets_and_other_tables_are_read(raw: Path, settings: Settings) -> None:
-    correct("\ufeffid;label;text\ntrain:1; neg ;\"a, b; c\"\n")
+    correct('\ufeffid;label;text\ntrain:1; neg ;"a, b; c"\n')
     assert applied(settings())["corrections"]["rows"] == 1
     correct('{"id": "train:1", "label": "neg"}\n{"id": "train:2", "label": null}\n', "corrections.jsonl")
     assert applied(settings())["corrections"]["undecided"] == 1
@@ -136,7 +136,7 @@ def test_content_tells_whether_an_id_is_the_same_row(raw: Path, settings: Settin
     assert sum(applied(settings())["corrections"]["changed"].values()) == 1
     write_raw(train=[("a new first row", "pos"), *ROWS], test=texts("test", neg=5, pos=5))
     correct(f"id,label,content\ntrain:1,neg,{right}\ntrain:2,neg,{right}\n")
-    with pytest.raises(DataError, match="1 rows that are others .*: train:1"):
+    with pytest.raises(DataError, match=r"1 rows that are others .*: train:1"):
         applied(settings())
 
 

@@ -1,8 +1,8 @@
-"""Corrected labels: a table in inbox/ that `baton label-errors` begins, people edit, and `preprocess` applies.
+"""Corrected labels: a table that `baton label-errors` begins, people edit, and `preprocess` applies.
 
-`download` copies it to data/raw/corrections.SUFFIX if params `corrections` name one. A row has the `id` of a row
-of the clean tables and its `label`, empty while nobody has decided. The `content` tells whether the id still
-belongs to the same row. Other columns are for people.
+`download` copies it from inbox/ to data/raw/corrections.SUFFIX if params `corrections` name one. A row has
+the `id` of a row of the clean tables and its `label`, empty while nobody has decided. The `content` tells
+whether the id still belongs to the same row. Other columns are for people.
 """
 
 import hashlib

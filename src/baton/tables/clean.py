@@ -60,8 +60,8 @@ def clean(
 ) -> dict[str, Any]:
     """Check the rows, cut the splits and write the tables; return the report.
 
-    Rows of train with a text that is `held` out are dropped. If it `corrects` labels, it does so by the file of
-    corrections in `raw`, if there is one.
+    Rows of train with a text that is `held` out are dropped. If it `corrects` labels, it does so by the file
+    of corrections in `raw`, if there is one.
 
     Raises:
         DataError: A file cannot be used; a check whose policy is `fail` found rows (all such checks are named

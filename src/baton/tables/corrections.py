@@ -1,8 +1,8 @@
 """Give rows the labels that people corrected; see `contracts.corrections` for the file.
 
 Input: the rows of the splits and the file. Output: the rows with their new labels, and what report.json says.
-Checks and cuts went by the labels of the raw files, so a correction changes nothing but the label: no row moves
-to another split, and none is dropped or comes back.
+Checks and cuts went by the labels of the raw files, so a correction changes nothing but the label: no row
+moves to another split, and none is dropped or comes back.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from baton.tables.rows import NO_EXTRAS, NO_PAIR, Extras, RawTable, Row, plain
 
 SHOWN = 5
 HINT = "correct these rows, or empty their labels"
+WANTED = Columns(ID, LABEL, "")
 Parts = Mapping[str, list[Row]]  # split -> its rows
 
 
@@ -52,19 +53,26 @@ class _Table(RawTable):
             self.read[id_] = own
 
 
+def columns_of(path: Path) -> list[str]:
+    """Return the names of a file's columns.
+
+    Raises:
+        DataError: The file is not a table.
+    """
+    return readers.column_names(path, soft_label_rows.form(path, "corrections"), WANTED)
+
+
 def read(path: Path) -> dict[str, Correction]:
     """Return the rows of a file by id; it is a table named *.csv, *.tsv, *.jsonl or *.parquet.
 
     Raises:
         DataError: The file is not a table, lacks a column, or has rows that cannot be read.
     """
-    form = soft_label_rows.form(path, "corrections")
-    asked = Columns(ID, LABEL, "")
-    names = readers.column_names(path, form, asked)
+    form, names = soft_label_rows.form(path, "corrections"), columns_of(path)
     for name in (ID, LABEL):
         if names.count(name) != 1:
             hint = "the first line of the file names its columns: id and label; others are not needed"
-            raise columns.missing(path, name, names, asked, hint)
+            raise columns.missing(path, name, names, WANTED, hint)
     wanted = (LABEL, CONTENT) if names.count(CONTENT) == 1 else (LABEL, LABEL)
     table = _Table(RAW, path)
     readers.fill(table, form, Columns(ID, wanted, ""))
@@ -75,15 +83,17 @@ def read(path: Path) -> dict[str, Correction]:
     return table.read
 
 
-def apply(path: Path, parts: Parts, tables: Iterable[RawTable]) -> tuple[dict[str, list[Row]], dict[str, Any]]:
+def apply(
+    path: Path, parts: Parts, tables: Iterable[RawTable]
+) -> tuple[dict[str, list[Row]], dict[str, Any]]:
     """Return the rows of the splits with corrected labels, and the figures for report.json.
 
     Rows without a label in the file stay as they are, as do rows that no split has: checks dropped them, or
     params leave them out.
 
     Raises:
-        DataError: The file cannot be read; it names an id that the raw files do not have, a row that is another
-            one now, or a label that is no class; or no row of train is left for a class.
+        DataError: The file cannot be read; it names an id that the raw files do not have, a row that is
+            another one now, or a label that is no class; or no row of train is left for a class.
     """
     found = read(path)
     decided = {id_: own for id_, own in found.items() if own.label}
@@ -117,16 +127,13 @@ def notes(figures: Mapping[str, Any]) -> list[str]:
     """Return what the user is told of the `figures` of `apply`."""
     changed = figures["changed"]
     counts = ", ".join(f"{split} {count:,}" for split, count in changed.items())
-    said = [
-        f"corrections: {sum(changed.values()):,} labels changed ({counts}); {figures['confirmed']:,} confirmed, "
-        f"{figures['undecided']:,} undecided, {figures['not_in_use']:,} of rows that no split has"
-    ]
-    if changed["test"]:
-        said.append(
-            f"corrections: {changed['test']:,} labels of test changed, so its figures cannot be compared with "
-            "earlier ones"
-        )
-    return said
+    first = f"corrections: {sum(changed.values()):,} labels changed ({counts}), "
+    first += f"{figures['confirmed']:,} confirmed, {figures['undecided']:,} undecided, "
+    first += f"{figures['not_in_use']:,} of rows that no split has"
+    if not changed["test"]:
+        return [first]
+    tested = f"corrections: {changed['test']:,} labels of test changed: "
+    return [first, tested + "its figures cannot be compared with earlier ones"]
 
 
 def _faults(
@@ -179,4 +186,6 @@ def _refuse_gaps(path: Path, before: Parts, after: Parts) -> None:
         moved = Counter(row.label for row in before["train"])
         got = ", ".join(f"{label!r} had {moved[label]} rows of train" for label in lost)
         hint = "leave some rows to the class, or remove it from the source"
-        raise DataError(f"{path}: corrections leave classes without any row", got=got, expected="none", hint=hint)
+        raise DataError(
+            f"{path}: corrections leave classes without any row", got=got, expected="none", hint=hint
+        )
