@@ -5,6 +5,7 @@ which `finetune` keeps in the same place on disk: the teacher has seen the label
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ SHOWN = 8  # pairs of classes
 
 
 class Read(NamedTuple):
-    """What a frozen encoder makes of the rows of train and val."""
+    """What the base model makes of rows, and their labels."""
 
     features: dict[str, NDArray[np.float32]]  # split -> (rows, width)
     labels: dict[str, NDArray[np.int64]]  # split -> (rows,)
@@ -63,12 +64,12 @@ def find(path: Path, most: int | None) -> None:
     decided = _decided(active, path)
     array_splits.read_meta(ARRAYS)
     listed = listing.rows(CLEAN, SPLITS)
-    read = _read(active, listed)
-    judged = _judge(active.finetune.seeds[0], read)
-    labels = np.concatenate([read.labels[split] for split in SPLITS])
+    found = read(active, listed, SPLITS)
+    judged = judge(active.finetune.seeds[0], found)
+    labels = np.concatenate([found.labels[split] for split in SPLITS])
     ranked = ranking.rank(labels, judged)
-    written = listing.write(path, listed, ranked, judged.probabilities, read.names, decided, most)
-    _tell(path, active, listed, ranked, read.names, decided, written)
+    written = listing.write(path, listed, ranked, judged.probabilities, found.names, decided, most)
+    _tell(path, active, listed, ranked, found.names, decided, written)
 
 
 def _decided(active: params.Params, path: Path) -> dict[str, Correction]:
@@ -87,9 +88,9 @@ def _decided(active: params.Params, path: Path) -> dict[str, Correction]:
     return known
 
 
-def _refuse_others(listed: list[Listed], data: jobs.Data) -> task_spec.Classes:
+def _refuse_others(listed: list[Listed], data: jobs.Data, splits: Sequence[str]) -> task_spec.Classes:
     """Return the task; refuse clean tables that are not those of the arrays."""
-    for split in SPLITS:
+    for split in splits:
         own = [row for row in listed if row.split == split]
         same = [row.id for row in own] == array_splits.read_ids(ARRAYS, split)
         same = same and isinstance(data.task, task_spec.Classes)
@@ -104,15 +105,19 @@ def _refuse_others(listed: list[Listed], data: jobs.Data) -> task_spec.Classes:
     return data.task
 
 
-def _read(active: params.Params, listed: list[Listed]) -> Read:
-    """Return the features of the base model, computed once and kept on disk."""
+def read(active: params.Params, listed: list[Listed], splits: Sequence[str]) -> Read:
+    """Return the features of the base model, computed once and kept on disk.
+
+    Raises:
+        DataError: The clean tables, whose rows of all `splits` are `listed`, are not those of the arrays.
+    """
     settings = active.finetune.of(active.finetune.seeds[0])
     alone = {"processes": 1, "launcher": None, "sharding": "none"}
     wanted = active.runtime.model_copy(update=alone)
     reads = array_splits.read_meta(ARRAYS).input
     with distributed.started(wanted, model_folder.work(BASE, reads)) as runtime:
         data = jobs.open_data(None, ARRAYS, BASE)
-        task, data = _refuse_others(listed, data), jobs.placed(data, runtime)
+        task, data = _refuse_others(listed, data, splits), jobs.placed(data, runtime)
         marks = resume.fingerprint("finetune", {"runtime": wanted.model_dump(mode="json")}, runtime)
         kept = resume.StageCheckpoints(storage.state("checkpoints"), runtime.checkpoint_seconds, marks=marks)
         job = jobs.Job(data, runtime, tracking.Run(), kept)
@@ -120,18 +125,19 @@ def _read(active: params.Params, listed: list[Listed]) -> Read:
         attention = runtime.attention
         made = model_folder.create(BASE, settings.head, task.width, settings, attention, data.input)
         found = features.Features(sharding.place(made, runtime), settings, job)
-        own = {split: np.asarray(found[split].features) for split in SPLITS}
-    return Read(own, {split: data.splits[split].targets.all for split in SPLITS}, task.names)
+        own = {split: np.asarray(found[split].features) for split in splits}
+    return Read(own, {split: data.splits[split].targets.all for split in splits}, task.names)
 
 
-def _judge(seed: int, read: Read) -> out_of_fold.Judged:
-    count = len(read.labels["train"])
+def judge(seed: int, found: Read) -> out_of_fold.Judged:
+    """Return the probabilities of the rows of train, then val; `seed` draws the folds."""
+    count = len(found.labels["train"])
     units = row_attributes.units(ARRAYS, count)
     weights = row_attributes.weights(ARRAYS, "train", count)
-    train = out_of_fold.Rows(read.features["train"], read.labels["train"], units, weights)
+    train = out_of_fold.Rows(found.features["train"], found.labels["train"], units, weights)
     with console.progress("probes", out_of_fold.FOLDS + 1, "fits") as advance:
         return out_of_fold.judge(
-            train, read.features["val"], read.labels["val"], len(read.names), seed, advance
+            train, found.features["val"], found.labels["val"], len(found.names), seed, advance
         )
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
+from threadpoolctl import threadpool_limits
 
 from baton.batches import subset
 from baton.train import probe
@@ -78,5 +79,7 @@ def _probabilities(
     fitted: Rows, features: NDArray[np.float32], classes: int, seed: int
 ) -> NDArray[np.float64]:
     cuts = subset.folds(fitted.labels, fitted.units, INNER, seed)
-    made = probe.fit(fitted.features, fitted.labels, classes, False, cuts, fitted.weights)
+    # On several threads small products of matrices take longer, on busy processors many times as long.
+    with threadpool_limits(1):
+        made = probe.fit(fitted.features, fitted.labels, classes, False, cuts, fitted.weights)
     return np.asarray(softmax(made.logits(features).astype(np.float64), axis=1))
