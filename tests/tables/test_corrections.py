@@ -10,8 +10,10 @@ import pytest
 from baton import params
 from baton.contracts.corrections import content
 from baton.errors import DataError
+from baton.labelling import listing
 from baton.tables import clean
 from tests.data_fixtures import CLASSES
+from tests.tables import test_image_rows
 from tests.tables.test_clean import RAW, TARGET, ids, read, texts, write_raw
 
 Settings = Callable[..., params.TextPreprocess]
@@ -151,3 +153,22 @@ def test_an_error_leaves_no_partial_output(raw: Path, settings: Settings) -> Non
     with pytest.raises(DataError):
         applied(settings())
     assert {path.name for path in Path("data").iterdir()} == {"raw"}
+
+
+def test_labels_of_images_are_corrected_by_the_list_of_their_table(
+    workplace: Path, image_settings: Callable[..., params.ImagePreprocess]
+) -> None:
+    test_image_rows.write_raw(train=test_image_rows.many("train", 0, cat=8, dog=8))
+    wanted = image_settings()
+    clean.clean(RAW, TARGET, wanted, CLASSES)
+    before = tables()
+    first = listing.rows(TARGET, ("train",))[0]
+    other = "dog" if first.label == 0 else "cat"
+    correct(f"id,label,content\n{first.id},{other},{first.content}\n")
+    clean.clean(RAW, TARGET, wanted, CLASSES, corrects=True)
+    after = tables()
+    assert {id_ for id_, row in after.items() if row != before[id_]} == {first.id}
+    assert after[first.id]["image"] == before[first.id]["image"]
+    correct(f"id,label,content\n{first.id},{other},sha256:0\n")
+    with pytest.raises(DataError, match="rows that are others"):
+        clean.clean(RAW, TARGET, wanted, CLASSES, corrects=True)

@@ -62,6 +62,8 @@ def find(path: Path, most: int | None) -> None:
         hint = "end its name with .csv"
         raise OutputError(f"{path} cannot be the list", got=path.suffix, expected="a CSV file", hint=hint)
     decided = _decided(active, path)
+    if isinstance(active.base, params.TimmBase) and active.base.weights is None:
+        console.warn("label-errors", "base.weights is null: features of chance say little about labels")
     array_splits.read_meta(ARRAYS)
     listed = listing.rows(CLEAN, SPLITS)
     found = read(active, listed, SPLITS)
