@@ -5,10 +5,11 @@ the command ranks them. Of the flipped rows, how many are among the first, twice
 or as many (1x)? A person who looks at the former and puts the flipped ones right gains what a probe on these
 labels scores on test over one on the flipped labels. The features are computed once, and kept in the project.
 
-    python -m benchmarks.label_errors [--project FOLDER] [--share 0.05] [--seeds 0 1 2 3 4]
+    python -m benchmarks.label_errors [--project FOLDER] [--share 0.05] [--seeds 0 1 2 3 4] [--confusable]
 
-The project must be tokenized, with one class per row. Errors that the data itself has count against the
-ranking.
+With --confusable the other class is the one that probes on the true labels find most probable for the row, as
+people err. The project must be tokenized, with one class per row. Errors that the data itself has count
+against the ranking.
 """
 
 import os
@@ -43,20 +44,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _sides.parser(__doc__, 1)
     parser.add_argument("--share", type=float, default=0.05, help="of the labels (default 0.05)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="default: 0 1 2 3 4")
+    parser.add_argument("--confusable", action="store_true", help="flip to the most probable other class")
     options = parser.parse_args(arguments)
     _sides.require(options.project, "data/arrays", "data/base", "data/clean")
     os.chdir(options.project)
     read = label_errors.read(params.read(), listing.rows(label_errors.CLEAN, SPLITS), SPLITS)
-    rows = [[str(seed), *measured(read, options.share, seed)] for seed in options.seeds]
+    nearest = next_best(read) if options.confusable else None
+    rows = [[str(seed), *measured(read, options.share, seed, nearest)] for seed in options.seeds]
     columns = ["seed", "flipped", "in the first 2x", "in the first 1x", "precision", "recall"]
     _sides.markdown([*columns, "test, flipped", "test, corrected", "test, true"], rows)
 
 
-def measured(read: label_errors.Read, share: float, seed: int) -> list[str]:
-    """Return the figures of one seed as a row of the table."""
+def next_best(read: label_errors.Read) -> NDArray[np.int64]:
+    """Return the most probable class other than its own of each row of train and val, (rows,)."""
+    labels = np.concatenate([read.labels[split] for split in label_errors.SPLITS])
+    probabilities = label_errors.judge(0, read).probabilities
+    probabilities[np.arange(len(labels)), labels] = -1
+    return probabilities.argmax(axis=1)
+
+
+def measured(
+    read: label_errors.Read, share: float, seed: int, nearest: NDArray[np.int64] | None
+) -> list[str]:
+    """Return the figures of one seed as a row of the table; flips are to `nearest` (rows,), if given."""
     true = {split: read.labels[split] for split in label_errors.SPLITS}
     whole = np.concatenate([*true.values()])
     labels, wrong = flipped(whole, len(read.names), share, seed)
+    labels = labels if nearest is None else np.where(wrong, nearest, whole)
     count = len(true["train"])
     spoiled = read._replace(labels={"train": labels[:count], "val": labels[count:]})
     ranked = ranking.rank(labels, label_errors.judge(seed, spoiled))
