@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from baton import params
 from baton.batches import subset
@@ -106,7 +107,8 @@ def accuracy(read: label_errors.Read, labels: NDArray[Any], seed: int) -> float:
     """Return the test accuracy of a probe on these labels of train, (rows,)."""
     units = row_attributes.units(label_errors.ARRAYS, len(labels))
     cuts = subset.folds(labels, units, out_of_fold.INNER, seed)
-    made = probe.fit(read.features["train"], labels, len(read.names), False, cuts)
+    with threadpool_limits(1):
+        made = probe.fit(read.features["train"], labels, len(read.names), False, cuts)
     return float((made.logits(read.features["test"]).argmax(axis=1) == read.labels["test"]).mean())
 
 
