@@ -1,7 +1,7 @@
 """Fetch and verify the labelled text or images and the base model.
 
-params `source`, `base`, `student_base` and the sources of `tasks`; `inbox/` -> `data/raw/` (of tasks
-`data/raw/tasks/NAME`), `data/base/`. Run by DVC: `sh stages/run download`.
+params `source`, `base`, `student_base`, `corrections` and the sources of `tasks`; `inbox/` -> `data/raw/` (of
+tasks `data/raw/tasks/NAME`), `data/base/`. Run by DVC: `sh stages/run download`.
 """
 
 from pathlib import Path
@@ -18,11 +18,11 @@ BASE = Path("data/base")
 
 def main() -> None:
     """Fetch both; files fetched before come from the cache."""
-    active = params.load("source", "base", "student_base", "tasks")
+    active = params.load("source", "base", "student_base", "tasks", "corrections")
     # The base model comes first, so that a mistake in it shows before all images are copied.
     base_model.fetch_base(active.base, BASE, tracking.logged_model, active.student_base)
     with storage.atomic_folder(RAW) as raw:
-        fetching.fetch_source(active.source, raw)
+        fetching.fetch_source(active.source, raw, active.corrections)
         for name, own in active.tasks.items():
             if own.source:
                 with within(f"tasks.{name}"):

@@ -25,7 +25,7 @@ def main() -> None:
     """Write the clean tables and show the findings."""
     settings = params.load("preprocess", "task", "tasks")
     with storage.atomic_folder(CLEAN) as folder:
-        report = clean.clean(RAW, folder, settings.preprocess, settings.task)
+        report = clean.clean(RAW, folder, settings.preprocess, settings.task, corrects=True)
         show(report, target_cells.of(settings.task).words)
         held = held_out.read(folder) if settings.tasks else None
         for name, own in settings.tasks.items():

@@ -163,6 +163,21 @@ def test_folders_of_texts(project: Callable[..., Path], capsys: pytest.CaptureFi
     assert {row["text"] for row in rows} == {f"mail {n}\n\nwith several lines\n" for n in range(40)}
 
 
+def test_corrections_of_the_inbox_reach_the_clean_tables(
+    project: Callable[..., Path], capsys: pytest.CaptureFixture[str], root: Path
+) -> None:
+    preprocess = params.read_raw(root / "params.yaml")["preprocess"] | {"format": CSV}
+    folder = project(corrections="inbox/fixed.csv", preprocess=preprocess)
+    (folder / "inbox/fixed.csv").write_text("id,label\ntrain:1,neg\ntrain:2,\ntest:1,neg\n")
+    assert run(capsys, "download", "preprocess") == ""
+    rows = {row["id"]: row["label"] for split in ("train", "val", "test") for row in read_rows(split)}
+    assert [rows[id_] for id_ in ("train:1", "train:2", "test:1", "test:2")] == [0, 1, 0, 0]
+    (folder / "inbox/fixed.csv").write_text("id,label\ntrain:1,bad\n")
+    assert run(capsys, "download") == ""
+    message = run(capsys, "preprocess")
+    assert "labels that are none of the classes ('neg', 'pos'): train:1: 'bad'" in " ".join(message.split())
+
+
 def read_rows(split: str) -> list[dict[str, Any]]:
     return list(pq.read_table(f"data/clean/{split}.parquet").to_pylist())
 

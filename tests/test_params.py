@@ -408,6 +408,7 @@ def test_an_unknown_kind_is_told(tmp_path: Path) -> None:
             ),
             "student_base: input tag 'timm' found using 'kind' does not match any of the expected",
         ),
+        (lambda raw: raw.update(corrections="labels.csv"), "corrections: must be in inbox/"),
         (
             lambda raw: raw.update(student_base=raw["base"]),
             "student_base is set, but distill.student.kind is teacher_layers: set both",

@@ -515,3 +515,14 @@ def test_a_pickle_that_was_put_in_the_cache_is_never_opened(
     fetching.fetch_source(sklearn_source(), Path("data/raw"))
     assert not Path("unpickled").exists()
     assert len(read("train")) == 6
+
+
+def test_corrections_are_copied_beside_the_source(workplace: Path) -> None:
+    Path("inbox").mkdir()
+    Path("inbox/mine.csv").write_bytes(CSV)
+    Path("inbox/fixed.csv").write_bytes(b"id,label\n")
+    fetching.fetch_source(local(train="inbox/mine.csv"), Path("data/raw"), "inbox/fixed.csv")
+    manifest = check(Path("data/raw"), {"train.csv": CSV, "corrections.csv": b"id,label\n"})
+    assert manifest["files"]["corrections"]["origin"] == "inbox/fixed.csv"
+    with pytest.raises(SourceError, match=r"(?s)inbox/none.csv does not exist.*corrections in params"):
+        fetching.fetch_source(local(train="inbox/mine.csv"), Path("data/raw"), "inbox/none.csv")

@@ -10,6 +10,7 @@
     baton promote     let the gate judge the challenger against the champion
     baton drift X     compare new rows without labels with the champion's training data
     baton compare     compare ways to transfer, over numbers of labels and seeds
+    baton label-errors  list the labels that are probably wrong, to correct them
     baton retrain     do all of it, as a CI job: pull, train, register, judge, report, push
 
 The commands work anywhere inside the project. Errors are printed without a traceback and exit with code 1.
@@ -286,6 +287,34 @@ def compare(
     compare_commands.compare(
         context.obj, strategies, labels, seeds, file, baseline, output, dry_run, track, models
     )
+
+
+@app.command(name="label-errors")
+def label_errors(
+    context: typer.Context,
+    out: Annotated[
+        Path | None, typer.Option(help="The list, a CSV file; by default inbox/corrections.csv.")
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, help="List so many rows; by default those that are probably wrong."),
+    ] = None,
+) -> None:
+    """List the labels of train and val that are probably wrong (confident learning), to correct them.
+
+    Write the right class into the column `label` of the list, name the list in `corrections` of params.yaml,
+    and run `make repro`. Called again, the command keeps what you filled in. It needs the output of
+    `tokenize`, and features of the base model, which it computes once and keeps.
+    """
+    from baton.labelling import label_errors as job
+
+    job.find(job.PATH if out is None else _in_project(context.obj / out), top)
+
+
+def _in_project(path: Path) -> Path:
+    """Return a path relative to the project's root, if it lies inside."""
+    root, whole = Path.cwd(), Path(os.path.normpath(path))
+    return whole.relative_to(root) if whole.is_relative_to(root) else whole
 
 
 def _recipe_files() -> list[Path]:

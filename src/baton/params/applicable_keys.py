@@ -37,6 +37,7 @@ def _of_trainings(key: str, kinds: Row, otherwise: Any, needed: str = "") -> tup
 KEYS = (
     Key("preprocess.label_names", Row(tasks=f"{NAMES} tokens"), ({},)),
     Key("preprocess.text_pair_column", Row(tasks=f"{ROWS} spans"), (None,)),
+    Key("corrections", Row(tasks="classes"), (None,)),
     Key("preprocess.shots", Row(tasks="classes"), (None,)),  # so many rows of each class
     Key("preprocess.novel", Row(tasks="classes"), (None,)),
     Key("preprocess.checks.small_class", Row(tasks="classes"), ("fail", "keep", "drop")),

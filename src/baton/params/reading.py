@@ -27,7 +27,7 @@ from baton.params import (
 )
 from baton.params.base import Base, StudentBase
 from baton.params.evaluate import Evaluate
-from baton.params.fields import Section
+from baton.params.fields import InboxPath, Section
 from baton.params.heads import Head
 from baton.params.lifecycle import Promotion, Retrain
 from baton.params.preprocess import Preprocess
@@ -51,6 +51,7 @@ class Params(Section):
     student_base: StudentBase | None
     task: Task
     tasks: Tasks
+    corrections: InboxPath | None  # labels that people corrected, of the main task
     preprocess: Preprocess
     tokenize: Tokenize
     finetune: Finetune

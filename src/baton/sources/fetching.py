@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from baton import params, storage
-from baton.contracts import soft_labels, transfer_set
+from baton.contracts import corrections, soft_labels, transfer_set
 from baton.errors import SourceError
 from baton.sources import archives, clients, fetch_cache, hub, local_files, package_descriptions, packages
 from baton.streams import few
@@ -23,11 +23,12 @@ JOINED_ROWS, JOINED_BYTES = 2**14, 2**24  # at a time
 NEWSGROUPS_CACHE = "20news-bydate_py3.pkz"  # the file name that scikit-learn expects
 
 
-def fetch_source(source: params.Source, target: Path) -> None:
+def fetch_source(source: params.Source, target: Path, corrected: str | None = None) -> None:
     """Fill `target` (data/raw) with one file per split and `manifest.json`.
 
     The files are named `train`, `val` and `test`, and `unlabelled` and `soft_labels` if the source has such
-    files, with the suffix of the fetched file. A split of several files is a folder with that name.
+    files, with the suffix of the fetched file. A split of several files is a folder with that name. The file
+    `corrected` of inbox/ is copied beside them as `corrections`.
 
     Raises:
         SourceError: the files are unavailable or are not the pinned ones. No partial files are left.
@@ -53,6 +54,8 @@ def fetch_source(source: params.Source, target: Path) -> None:
                 from baton.sources import image_sources  # text does not need it
 
                 origins = image_sources.fetch(source, folder)
+        if corrected is not None:
+            origins[corrections.RAW] = _corrections(corrected, folder)
         files = {split: local_files.entry(folder, name, origin) for split, (name, origin) in origins.items()}
         asked = {
             key: value
@@ -61,6 +64,12 @@ def fetch_source(source: params.Source, target: Path) -> None:
         }
         manifest = {"source": asked, "files": files, "licence": source.licence}
         storage.write_json(folder / "manifest.json", manifest)
+
+
+def _corrections(name: str, folder: Path) -> tuple[str, str]:
+    raw = _raw_name(corrections.RAW, name)
+    local_files.copy_named(name, folder / raw, "corrections")
+    return raw, name
 
 
 def _wheel_source(source: params.WheelSource, folder: Path) -> dict[str, tuple[str, str]]:

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from baton import params, storage
+from baton.contracts import corrections as corrected
 from baton.contracts import row_attributes, soft_labels, task_spec, transfer_set
 from baton.errors import DataError
 from baton.tables import (
     assignment,
     audio_rows,
     clean_tables,
+    corrections,
     dropped_rows,
     encoded_rows,
     extra_columns,
@@ -54,10 +56,12 @@ def clean(
     settings: params.Preprocess,
     task: params.Task,
     held: held_out.HeldOut | None = None,
+    corrects: bool = False,
 ) -> dict[str, Any]:
     """Check the rows, cut the splits and write the tables; return the report.
 
-    Rows of train with a text that is `held` out are dropped.
+    Rows of train with a text that is `held` out are dropped. If it `corrects` labels, it does so by the file
+    of corrections in `raw`, if there is one.
 
     Raises:
         DataError: A file cannot be used; a check whose policy is `fail` found rows (all such checks are named
@@ -86,6 +90,9 @@ def clean(
         raise dropped_rows.explained(error, findings, raw_tables, report | {"error": str(error)}) from None
     parts, missed = assigned.parts, assigned.notes
     missed += held_out.drop(parts, held) if held else []
+    if corrects and corrected.RAW in paths:
+        parts, report["corrections"] = corrections.apply(paths[corrected.RAW], parts, raw_tables)
+        assigned, missed = assigned._replace(parts=parts), missed + corrections.notes(report["corrections"])
     counts = {split: Counter(label_checks.every(parts[split], cells.names)) for split in SPLITS}
     names = sorted(set().union(*counts.values()), key=labels.order)
     report["rows"]["clean"] = {split: len(parts[split]) for split in SPLITS}

@@ -111,8 +111,8 @@ def read(
     Raises:
         DataError: The file is not a table, lacks a column, or has rows that cannot be used.
     """
-    form, texts = _form(path), Columns(settings.text_column, (), "", pair=settings.text_pair_column)
-    names = readers.column_names(path, form, texts)
+    texts = Columns(settings.text_column, (), "", pair=settings.text_pair_column)
+    names = readers.column_names(path, how := form(path, "source.soft_labels"), texts)
     for name in texts.names:
         if names.count(name) != 1:
             hint = "name the columns of its texts, in the first line of a CSV file, as preprocess does"
@@ -120,7 +120,7 @@ def read(
     others = [name for name in names if name not in texts.names]
     said = soft_label_columns.find(path, others, settings, classes)
     table = SoftRows(soft_labels.RAW, path, said=said, learnt=learnt, held=held)
-    readers.fill(table, form, Columns(settings.text_column, said.read, "", pair=settings.text_pair_column))
+    readers.fill(table, how, Columns(settings.text_column, said.read, "", pair=settings.text_pair_column))
     if table.malformed:
         raise _unusable(table)
     if isinstance(said, ClassColumns) and (ignored := [name for name in others if name not in said.read]):
@@ -128,14 +128,14 @@ def read(
     return table
 
 
-def _form(path: Path) -> params.Format:
-    """Return the format that a file's name says.
+def form(path: Path, key: str) -> params.Format:
+    """Return the format that the name of a file says, which params name at `key`.
 
     Raises:
         DataError: It is a folder.
     """
     if path.is_dir():
-        hint = "name one file in source.soft_labels"
+        hint = f"name one file in {key}"
         raise DataError(f"{path} is a folder", got="several files", expected="one file", hint=hint)
     match path.suffix.lower():
         case ".jsonl":

@@ -1,0 +1,1 @@
+"""What a person should label, or label again."""
