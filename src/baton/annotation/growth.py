@@ -1,0 +1,204 @@
+"""What more labels would bring: the curve's power law, tested on its own last point, and extrapolated.
+
+Input: a learning curve -> gains with intervals, or the reason why there are none.
+
+Intervals are percentiles over resamples, each of which draws the rows on which the curve is measured and the
+draws of labels, both with replacement, and fits the law again. Draws of many of the labels have most of them
+in common, those of all have all: what they share is not seen in their spread. The variance of a draw of n
+labels is taken as k / n, with k from the draws of at most half of the labels; a share n / N of it, that of
+the rows which two draws have in common, is added as noise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton.annotation import power_law
+from baton.annotation.curve import Curve
+from baton.annotation.power_law import PowerLaw
+from baton.errors import DataError
+
+Floats = NDArray[np.float64]
+Verdict = Literal["grows", "flat", "noisy", "unpredicted"]
+LEAST_SIZES = 4  # up to half of the labels: one more than the law has parameters
+FARTHEST = 4  # times all labels: how far the law is extrapolated
+DRAWN = 60  # points of the law, for a figure
+FLAT = 0.01  # the greatest gain of a curve that is called flat, from a quarter of the labels to all
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much the error falls with `more` labels; None: too far from the labels at hand to say."""
+
+    more: int
+    fall: Estimate | None
+
+
+@dataclass(frozen=True)
+class BackTest:
+    """The error at all labels, predicted from the points up to half of them, and as measured."""
+
+    fitted_to: int  # labels of the last point that was used
+    predicted: Estimate
+    measured: float
+    held: bool  # whether the interval of the difference holds 0
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A learning curve, its law, and what that says."""
+
+    labels: tuple[int, ...]
+    measured: tuple[Estimate, ...]  # errors
+    fitted: tuple[float, ...]  # those of the law at these labels
+    law: PowerLaw
+    course: tuple[tuple[float, Estimate], ...]  # labels, with those to come, and the law's error
+    back_test: BackTest
+    recent: Estimate  # how much the error fell from about a quarter of the labels to all of them
+    gains: tuple[Gain, ...]
+    verdict: Verdict
+
+
+def grow(curve: Curve, more: Sequence[int], confidence: float, seed: int) -> Growth:
+    """Fit the law, test it on the last point, and extrapolate it.
+
+    Args:
+        curve: the errors.
+        more: numbers of labels in addition to all.
+        confidence: of the intervals.
+        seed: of the resampled draws.
+
+    Raises:
+        DataError: the curve has too few points.
+    """
+    half = curve.up_to(curve.all / 2)
+    if len(half.labels) < LEAST_SIZES:
+        raise DataError(
+            "there are too few labels for a learning curve",
+            got=f"{curve.all:,} labels of train, {len(half.labels)} points up to half of them",
+            expected=f"{LEAST_SIZES} points, of at least 10 labels and 2 a class each",
+            hint="label some more rows first, at random or those of `baton suggest`",
+        )
+    resampled = _resampled(curve, seed)  # (resamples, sizes)
+    sizes = np.array(curve.labels, np.float64)
+    mean, weights = curve.errors.mean(axis=1), _weights(curve)
+    law, laws = (power_law.fit(sizes, errors, weights) for errors in (mean, resampled))
+    tested = _tested(curve, resampled, weights, len(half.labels), confidence)
+    recent, recents = (_recent(sizes, errors, weights) for errors in (mean, resampled))
+    fell = _estimate(recent, recents, confidence)
+    gains = tuple(
+        Gain(
+            own,
+            _fall(law, laws, curve.all, own, confidence) if curve.all + own <= FARTHEST * curve.all else None,
+        )
+        for own in more
+    )
+    measured = tuple(_estimate(mean[k], resampled[:, k], confidence) for k in range(len(sizes)))
+    return Growth(
+        labels=curve.labels,
+        measured=measured,
+        fitted=tuple(float(law.error(own)) for own in curve.labels),
+        law=law,
+        course=_course(law, laws, curve, gains, confidence),
+        back_test=tested,
+        recent=fell,
+        gains=gains,
+        verdict=_verdict(fell, tested),
+    )
+
+
+def _verdict(recent: Estimate, tested: BackTest) -> Verdict:
+    if recent.low <= 0:
+        return "flat" if recent.high <= FLAT else "noisy"
+    return "grows" if tested.held else "unpredicted"
+
+
+def _course(
+    law: PowerLaw, laws: PowerLaw, curve: Curve, gains: Sequence[Gain], confidence: float
+) -> tuple[tuple[float, Estimate], ...]:
+    farthest = curve.all + max((gain.more for gain in gains if gain.fall is not None), default=0)
+    grid = np.unique(np.r_[np.geomspace(curve.labels[0], farthest, DRAWN), curve.all])
+    return tuple((float(own), _estimate(law.error(own), laws.error(own), confidence)) for own in grid)
+
+
+def _recent(sizes: Floats, errors: Floats, weights: Floats) -> Floats:
+    """Return the fall from a quarter of the labels to all, by a line through errors over log(labels), (...).
+
+    Unlike the law, a line may rise, so an interval of its slope can hold 0.
+    """
+    late = sizes >= sizes[-1] / 4 - 1  # sizes are rounded
+    share = weights[late] / weights[late].sum()
+    doublings = np.log2(sizes[late]) - np.log2(sizes[late]) @ share
+    slope = errors[..., late] @ (share * doublings) / (doublings**2 @ share)
+    return np.asarray(-2 * slope)
+
+
+def _fall(law: PowerLaw, laws: PowerLaw, labels: int, more: int, confidence: float) -> Estimate:
+    value = float(law.error(labels) - law.error(labels + more))
+    return _estimate(value, laws.error(labels) - laws.error(labels + more), confidence)
+
+
+def _tested(curve: Curve, resampled: Floats, weights: Floats, count: int, confidence: float) -> BackTest:
+    """Predict the last point from the first `count`."""
+    sizes, mean = np.array(curve.labels[:count], np.float64), curve.errors.mean(axis=1)
+    predicted, many = (
+        power_law.fit(sizes, errors[..., :count], weights[:count]).error(curve.all)
+        for errors in (mean, resampled)
+    )
+    missed = _estimate(float(predicted) - mean[-1], many - resampled[:, -1], confidence)
+    return BackTest(
+        curve.labels[count - 1],
+        _estimate(float(predicted), many, confidence),
+        float(mean[-1]),
+        missed.low <= 0 <= missed.high,
+    )
+
+
+def _weights(curve: Curve) -> Floats:
+    """Return weights inverse to the variances of the means over draws, see the top of this file; (sizes,)."""
+    sizes, share = np.array(curve.labels, np.float64), _shares(curve)
+    return np.asarray(sizes / ((1 - share) / curve.errors.shape[1] + share))
+
+
+def _shares(curve: Curve) -> Floats:
+    """Return the share of the rows of two draws that they have in common, (sizes,)."""
+    return np.asarray(np.array(curve.labels, np.float64) / curve.all)
+
+
+def _resampled(curve: Curve, seed: int) -> Floats:
+    """Return mean errors of resampled rows and draws, with the noise that draws share (resamples, sizes)."""
+    draw = np.random.default_rng(seed)
+    count, draws = len(curve.resampled), curve.errors.shape[1]
+    chosen = draw.multinomial(draws, np.full(draws, 1 / draws), count) / draws  # (resamples, draws)
+    found = (curve.resampled * chosen[:, None, :]).sum(axis=2)
+    noise = draw.normal(size=found.shape) * np.sqrt(_shared_variance(curve))
+    return np.asarray(np.clip(found + noise, 0, 1))
+
+
+def _shared_variance(curve: Curve) -> Floats:
+    """Return the variance of the mean over draws that their spread does not show, (sizes,)."""
+    sizes, share = np.array(curve.labels, np.float64), _shares(curve)
+    if curve.errors.shape[1] == 1:
+        return np.zeros(len(sizes))
+    known = share <= 0.5
+    spread = curve.errors.var(axis=1, ddof=1)
+    constant = (spread * sizes / np.maximum(1 - share, 0.5))[known].mean()
+    return np.asarray(share * constant / sizes)
+
+
+def _estimate(value: float | Floats, resampled: Floats, confidence: float) -> Estimate:
+    """Return a value with the percentile interval of its resamples."""
+    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(float(value), float(min(low, value)), float(max(high, value)))
