@@ -117,11 +117,8 @@ def scored(train: Rows, test: Rows, rows: NDArray[np.int64], seed: int) -> NDArr
 def of(train: Rows, rows: NDArray[np.int64]) -> Labelled:
     """Return some rows of train as those with labels."""
     classes = int(train.labels.max()) + 1
-    none = np.empty((0, train.features.shape[1]), np.float32)
     labels = train.labels[rows].astype(np.int64)
-    return Labelled(
-        train.features[rows], labels, np.arange(len(rows)), None, none, labels[:0], classes, balanced=False
-    )
+    return Labelled(train.features[rows], labels, np.arange(len(rows)), None, classes, balanced=False)
 
 
 def rows(name: str, found: NDArray[np.float64]) -> Iterator[list[str]]:

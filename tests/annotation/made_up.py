@@ -41,5 +41,5 @@ def simulated(
             error = law(size, scale) + moved + floor_of_last * (size == labels)
             again = draw.uniform(size=rows) < 0.1  # rows whose answer depends on the model
             own.append((np.where(again, draw.uniform(size=rows), difficulty) < error).astype(np.int64))
-        answers.append([own[0]] * draws if size == labels else own)
-    return curve.of_answers(sizes, answers, np.zeros(rows, np.int64), 2, "accuracy", 100, seed)
+        answers.append(np.array([own[0]] * draws if size == labels else own))
+    return curve.of_answers(sizes, np.array(answers), np.zeros(rows, np.int64), 2, "accuracy", 100, seed)

@@ -1,11 +1,11 @@
 """A learning curve: errors at several numbers of labels, over draws of the labels and resamples of the rows.
 
-Inputs: features and labels of train and validation -> a `Curve`, by probes on nested stratified subsets; or
-the scores of test rows of trained models -> a `Curve`.
+Inputs: features and labels of train -> a `Curve`, by probes on nested stratified subsets, each measured on
+rows that it has not seen; or the scores of test rows of trained models -> a `Curve`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,55 +17,56 @@ from baton.tasks import metrics
 from baton.train import probe
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+FOLDS = 5  # a row is measured by probes of the other folds
 INNER = 3  # folds that choose a probe's regularisation
 AT_ONCE = 64  # resamples
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Errors, 1 - figure, at several numbers of labels. The last number is that of all labels."""
+    """Errors, 1 - figure, at several numbers of labels."""
 
     labels: tuple[int, ...]  # ascending
     errors: Floats  # (sizes, draws)
     resampled: Floats  # (resamples, sizes, draws): the same on rows drawn with replacement
-
-    @property
-    def all(self) -> int:
-        """The number of all labels."""
-        return self.labels[-1]
+    pool: int  # all labels, of which those of a draw are a part
+    models: int = 1  # of each size and draw, with labels of their own, of which the error is the mean
 
     def up_to(self, labels: float) -> "Curve":
         """Return the points with at most this number of labels."""
         count = sum(own <= labels for own in self.labels)
-        return Curve(self.labels[:count], self.errors[:count], self.resampled[:, :count])
+        return replace(
+            self,
+            labels=self.labels[:count],
+            errors=self.errors[:count],
+            resampled=self.resampled[:, :count],
+        )
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """The rows on which probes are fitted and measured."""
+    """Rows with labels."""
 
-    features: NDArray[np.float32]  # (rows, width) of train
-    labels: NDArray[np.int64]  # (rows,)
-    units: NDArray[np.int64]  # (rows,): rows of one unit stay together in cross-validation
+    features: NDArray[np.float32]  # (rows, width)
+    labels: Integers  # (rows,)
+    units: Integers  # (rows,): rows of one unit stay together in cross-validation
     weights: NDArray[np.float32] | None  # (rows,)
-    val_features: NDArray[np.float32]  # (rows of validation, width)
-    val_labels: NDArray[np.int64]
     classes: int
     balanced: bool  # whether each class has the same weight
 
 
-def fitted(rows: Labelled, chosen: NDArray[np.int64], seed: int) -> probe.Probe:
-    """Return the probe of the rows of train at `chosen`."""
+def fitted(rows: Labelled, chosen: Integers, seed: int) -> probe.Probe:
+    """Return the probe of the rows at `chosen`."""
     labels = rows.labels[chosen]
     weights = None if rows.weights is None else rows.weights[chosen]
     cuts = subset.folds(labels, rows.units[chosen], INNER, seed)
     return probe.fit(rows.features[chosen], labels, rows.classes, rows.balanced, cuts, weights)
 
 
-def work(rows: Labelled, draws: int) -> int:
+def work(rows: Labelled, draws: int, seed: int) -> int:
     """Return the number of rows on which `probed` fits probes, all together, for a progress bar."""
-    *some, whole = subsets.sizes(len(rows.labels), rows.classes)
-    return draws * sum(some) + whole
+    return sum(_sizes(rows, seed)) * len(_folds(rows, seed)) * draws
 
 
 def probed(
@@ -76,50 +77,67 @@ def probed(
     seed: int,
     advance: Callable[[int], object] = lambda count: None,
 ) -> Curve:
-    """Measure the curve of probes on nested stratified subsets, on validation.
+    """Measure the curve of probes on nested stratified subsets, by cross-validation.
+
+    The rows of a fold are measured by probes of subsets of the others, so all rows are measured at each
+    number of labels. Validation alone is often too small to see a gain of one point.
 
     Args:
         rows: features and labels.
         figure: `accuracy` or another of `metrics.figures` that needs no probabilities.
-        draws: orders of the rows of train; all rows are the same in each.
-        resamples: of the rows of validation, the same for all points.
+        draws: of folds and subsets.
+        resamples: of the rows, the same for all points.
         seed: of draws and resamples.
         advance: called with the rows of each fit.
     """
-    sizes = subsets.sizes(len(rows.labels), rows.classes)
-    orders = [subsets.order(rows.labels, seed + draw) for draw in range(draws)]
-    predicted: dict[tuple[int, int], NDArray[np.int64]] = {}
-    for size in sizes:
-        for draw in range(draws if size < len(rows.labels) else 1):
-            made = fitted(rows, np.sort(orders[draw][:size]), seed)
-            predicted[size, draw] = made.logits(rows.val_features).argmax(axis=1)
-            advance(size)
-    answers = [[predicted.get((size, draw), predicted[size, 0]) for draw in range(draws)] for size in sizes]
-    return of_answers(sizes, answers, rows.val_labels, rows.classes, figure, resamples, seed)
+    sizes = _sizes(rows, seed)
+    answers = np.empty((len(sizes), draws, len(rows.labels)), np.int64)
+    for draw in range(draws):
+        for others, scored in _folds(rows, seed + draw):
+            order = others[subsets.order(rows.labels[others], seed + draw)]
+            for place, size in enumerate(sizes):
+                made = fitted(rows, np.sort(order[:size]), seed)
+                answers[place, draw, scored] = made.logits(rows.features[scored]).argmax(axis=1)
+                advance(size)
+    found = of_answers(sizes, answers, rows.labels, rows.classes, figure, resamples, seed)
+    return replace(found, pool=len(rows.labels), models=len(_folds(rows, seed)))
+
+
+def _folds(rows: Labelled, seed: int) -> list[subset.Fold]:
+    return subset.folds(rows.labels, rows.units, FOLDS, seed)
+
+
+def _sizes(rows: Labelled, seed: int) -> list[int]:
+    """Return the sizes of the subsets; the rows beside a fold are nearly as many in each draw."""
+    least = min((len(others) for others, _ in _folds(rows, seed)), default=0)
+    return subsets.sizes(least, rows.classes)
 
 
 def of_answers(
     sizes: Sequence[int],
-    answers: Sequence[Sequence[NDArray[np.int64]]],
-    true: NDArray[np.int64],
+    answers: Integers,
+    true: Integers,
     classes: int,
     figure: str,
     resamples: int,
     seed: int,
 ) -> Curve:
-    """Return the curve of predicted classes, `answers[size][draw]` (rows,), whose labels are `true`."""
-    counts = _counts(len(true), resamples, seed)
-    errors = np.empty((len(sizes), len(answers[0])))
+    """Return the curve of predicted classes, `answers` (sizes, draws, rows), of rows whose labels are `true`.
+
+    The labels of the last size are all there are.
+    """
+    errors = np.empty(answers.shape[:2])
     resampled = np.empty((resamples, *errors.shape))
+    made, sums = {}, {}
     for place in np.ndindex(errors.shape):
-        statistics = metrics.statistics(true, answers[place[0]][place[1]], classes, None, metrics.BINS)
-        whole = np.asarray(statistics.sum(axis=0))
-        errors[place] = 1 - metrics.figures(whole, classes)[figure]
-        for start in range(0, resamples, AT_ONCE):
-            sums = counts[start : start + AT_ONCE] @ statistics
-            found = metrics.figures(sums, classes, whole)[figure]
-            resampled[(slice(start, start + AT_ONCE), *place)] = 1 - found
-    return Curve(tuple(sizes), errors, resampled)
+        made[place] = metrics.statistics(true, answers[place], classes, None, metrics.BINS)
+        sums[place] = np.asarray(made[place].sum(axis=0))
+        errors[place] = 1 - metrics.figures(sums[place], classes)[figure]
+    for block, counts in _resamples(len(true), resamples, seed):
+        for place, statistics in made.items():
+            found = metrics.figures(counts @ statistics, classes, sums[place])[figure]
+            resampled[(block, *place)] = 1 - found
+    return Curve(tuple(sizes), errors, resampled, max(sizes, default=0))
 
 
 def of_scores(scores: Mapping[tuple[int, int], Any], resamples: int, seed: int) -> Curve:
@@ -137,14 +155,17 @@ def of_scores(scores: Mapping[tuple[int, int], Any], resamples: int, seed: int) 
     for column, draw in enumerate(draws):
         rows = np.stack([np.asarray(scores[size, draw], np.float64) for size in sizes])  # (sizes, rows)
         errors[:, column] = 1 - rows.mean(axis=1)
-        resampled[:, :, column] = 1 - _counts(rows.shape[1], resamples, seed) @ rows.T / rows.shape[1]
-    return Curve(tuple(sizes), errors, resampled)
+        for block, counts in _resamples(rows.shape[1], resamples, seed):
+            resampled[block, :, column] = 1 - counts @ rows.T / rows.shape[1]
+    return Curve(tuple(sizes), errors, resampled, sizes[-1])
 
 
-def _counts(rows: int, resamples: int, seed: int) -> NDArray[np.float32]:
-    """Return how often each row is in each resample, (resamples, rows)."""
+def _resamples(rows: int, resamples: int, seed: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Yield blocks of resamples: their places, and how often each row is in each, (block, rows)."""
     draw = np.random.default_rng(seed)
-    found = np.empty((resamples, rows), np.float32)
-    for place in range(resamples):
-        found[place] = np.bincount(draw.integers(0, rows, rows), minlength=rows)
-    return found
+    for start in range(0, resamples, AT_ONCE):
+        block = slice(start, min(start + AT_ONCE, resamples))
+        found = np.empty((block.stop - start, rows), np.float32)
+        for own in found:
+            own[:] = np.bincount(draw.integers(0, rows, rows), minlength=rows)
+        yield block, found

@@ -3,10 +3,9 @@
 Input: a learning curve -> gains with intervals, or the reason why there are none.
 
 Intervals are percentiles over resamples, each of which draws the rows on which the curve is measured and the
-draws of labels, both with replacement, and fits the law again. Draws of many of the labels have most of them
-in common, those of all have all: what they share is not seen in their spread. The variance of a draw of n
-labels is taken as k / n, with k from the draws of at most half of the labels; a share n / N of it, that of
-the rows which two draws have in common, is added as noise.
+draws of labels, both with replacement, and fits the law again. Draws of n of all N labels have a share n / N
+of them in common, and what they share is not seen in their spread. The variance of one model of n labels is
+taken as k / n, with k from the draws of at most half of the labels; a share n / N of it is added as noise.
 """
 
 from collections.abc import Sequence
@@ -40,7 +39,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Gain:
-    """How much the error falls with `more` labels; None: too far from the labels at hand to say."""
+    """How much the error falls with `more` labels than all; None: too far from the labels at hand to say."""
 
     more: int
     fall: Estimate | None
@@ -48,7 +47,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class BackTest:
-    """The error at all labels, predicted from the points up to half of them, and as measured."""
+    """The error at the last point, predicted from those of at most half of its labels, and as measured."""
 
     fitted_to: int  # labels of the last point that was used
     predicted: Estimate
@@ -61,12 +60,13 @@ class Growth:
     """A learning curve, its law, and what that says."""
 
     labels: tuple[int, ...]
+    pool: int  # all labels
     measured: tuple[Estimate, ...]  # errors
     fitted: tuple[float, ...]  # those of the law at these labels
     law: PowerLaw
     course: tuple[tuple[float, Estimate], ...]  # labels, with those to come, and the law's error
     back_test: BackTest
-    recent: Estimate  # how much the error fell from about a quarter of the labels to all of them
+    recent: Estimate  # how much the error fell from a quarter of the last point's labels to all of them
     gains: tuple[Gain, ...]
     verdict: Verdict
 
@@ -83,11 +83,11 @@ def grow(curve: Curve, more: Sequence[int], confidence: float, seed: int) -> Gro
     Raises:
         DataError: the curve has too few points.
     """
-    half = curve.up_to(curve.all / 2)
+    half = curve.up_to(max(curve.labels, default=0) / 2)
     if len(half.labels) < LEAST_SIZES:
         raise DataError(
             "there are too few labels for a learning curve",
-            got=f"{curve.all:,} labels of train, {len(half.labels)} points up to half of them",
+            got=f"{curve.pool:,} labels, {len(half.labels)} points up to half of the last",
             expected=f"{LEAST_SIZES} points, of at least 10 labels and 2 a class each",
             hint="label some more rows first, at random or those of `baton suggest`",
         )
@@ -101,13 +101,16 @@ def grow(curve: Curve, more: Sequence[int], confidence: float, seed: int) -> Gro
     gains = tuple(
         Gain(
             own,
-            _fall(law, laws, curve.all, own, confidence) if curve.all + own <= FARTHEST * curve.all else None,
+            _fall(law, laws, curve.pool, own, confidence)
+            if curve.pool + own <= FARTHEST * curve.pool
+            else None,
         )
         for own in more
     )
     measured = tuple(_estimate(mean[k], resampled[:, k], confidence) for k in range(len(sizes)))
     return Growth(
         labels=curve.labels,
+        pool=curve.pool,
         measured=measured,
         fitted=tuple(float(law.error(own)) for own in curve.labels),
         law=law,
@@ -128,8 +131,8 @@ def _verdict(recent: Estimate, tested: BackTest) -> Verdict:
 def _course(
     law: PowerLaw, laws: PowerLaw, curve: Curve, gains: Sequence[Gain], confidence: float
 ) -> tuple[tuple[float, Estimate], ...]:
-    farthest = curve.all + max((gain.more for gain in gains if gain.fall is not None), default=0)
-    grid = np.unique(np.r_[np.geomspace(curve.labels[0], farthest, DRAWN), curve.all])
+    farthest = curve.pool + max((gain.more for gain in gains if gain.fall is not None), default=0)
+    grid = np.unique(np.r_[np.geomspace(curve.labels[0], farthest, DRAWN), curve.labels[-1]])
     return tuple((float(own), _estimate(law.error(own), laws.error(own), confidence)) for own in grid)
 
 
@@ -154,7 +157,7 @@ def _tested(curve: Curve, resampled: Floats, weights: Floats, count: int, confid
     """Predict the last point from the first `count`."""
     sizes, mean = np.array(curve.labels[:count], np.float64), curve.errors.mean(axis=1)
     predicted, many = (
-        power_law.fit(sizes, errors[..., :count], weights[:count]).error(curve.all)
+        power_law.fit(sizes, errors[..., :count], weights[:count]).error(curve.labels[-1])
         for errors in (mean, resampled)
     )
     missed = _estimate(float(predicted) - mean[-1], many - resampled[:, -1], confidence)
@@ -169,12 +172,12 @@ def _tested(curve: Curve, resampled: Floats, weights: Floats, count: int, confid
 def _weights(curve: Curve) -> Floats:
     """Return weights inverse to the variances of the means over draws, see the top of this file; (sizes,)."""
     sizes, share = np.array(curve.labels, np.float64), _shares(curve)
-    return np.asarray(sizes / ((1 - share) / curve.errors.shape[1] + share))
+    return np.asarray(sizes / ((1 - share) / (curve.errors.shape[1] * curve.models) + share))
 
 
 def _shares(curve: Curve) -> Floats:
     """Return the share of the rows of two draws that they have in common, (sizes,)."""
-    return np.asarray(np.array(curve.labels, np.float64) / curve.all)
+    return np.asarray(np.array(curve.labels, np.float64) / curve.pool)
 
 
 def _resampled(curve: Curve, seed: int) -> Floats:
@@ -194,7 +197,7 @@ def _shared_variance(curve: Curve) -> Floats:
         return np.zeros(len(sizes))
     known = share <= 0.5
     spread = curve.errors.var(axis=1, ddof=1)
-    constant = (spread * sizes / np.maximum(1 - share, 0.5))[known].mean()
+    constant = (spread * curve.models * sizes / np.maximum(1 - share, 0.5))[known].mean()
     return np.asarray(share * constant / sizes)
 
 

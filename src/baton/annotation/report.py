@@ -79,7 +79,8 @@ def described(own: Measured) -> dict[str, Any]:
         "rows": own.rows,
         "draws": own.draws,
         "figure": own.figure.name,
-        "labels": found.labels[-1],
+        "labels": found.pool,
+        "measured_to": found.labels[-1],
         "measured": dict(zip(("value", "low", "high"), _ends(found.measured[-1]), strict=True)),
         "law": {key: float(value) for key, value in asdict(found.law).items()},
         "back_test": {

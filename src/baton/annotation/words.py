@@ -16,7 +16,7 @@ class Measured:
 
     name: str  # in tables
     said: str  # what was trained, in words
-    split: str  # of the rows by which it was measured
+    split: str  # of the rows by which it was measured, in words
     rows: int  # theirs
     draws: int
     figure: Scale
@@ -43,7 +43,7 @@ def fall(own: Measured, found: Estimate) -> str:
 
 def _now(own: Measured) -> str:
     shown = value(own, own.found.measured[-1])
-    where = f"on {own.rows:,} rows of {own.split} with all {own.found.labels[-1]:,} labels"
+    where = f"with {own.found.labels[-1]:,} labels, on {own.rows:,} rows of {own.split}"
     return f"{capital(own.said)}: {spelled(own.figure.name)} {shown} {where}."
 
 
@@ -51,13 +51,13 @@ def _back_test(own: Measured) -> str:
     tested = own.found.back_test
     return (
         f"Back-test: the points up to {tested.fitted_to:,} labels predicted {value(own, tested.predicted)} "
-        f"for all {own.found.labels[-1]:,}; measured: {own.figure.value(1 - tested.measured)}."
+        f"for {own.found.labels[-1]:,}; measured: {own.figure.value(1 - tested.measured)}."
     )
 
 
 def _verdict(own: Measured) -> list[str]:
     found = own.found
-    recent = f"from a quarter of the labels to all, the change is {fall(own, found.recent)}"
+    recent = f"over the last two doublings the change is {fall(own, found.recent)}"
     match found.verdict:
         case "flat":
             said = (
@@ -67,7 +67,7 @@ def _verdict(own: Measured) -> list[str]:
             return [said]
         case "noisy":
             said = f"The curve is too noisy for a forecast: {recent}"
-            return [f"{said}. More rows of {own.split} would tell, and more draws (--draws, or --seeds)."]
+            return [f"{said}. More rows to measure on would tell, or more draws (--draws, --seeds)."]
         case "unpredicted":
             return ["No forecast, since the law missed the last point in the back-test."]
         case "grows":

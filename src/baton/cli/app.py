@@ -299,7 +299,7 @@ def learning_curve(
             help="Labels in addition, such as 100,400,1000; by default a tenth, half and all of them."
         ),
     ] = None,
-    draws: Annotated[int, typer.Option(min=2, help="Of the labels, for probes.")] = 10,
+    draws: Annotated[int, typer.Option(min=2, help="Of folds and labels, for probes.")] = 3,
     finetune: Annotated[
         bool,
         typer.Option(
@@ -313,7 +313,7 @@ def learning_curve(
 ) -> None:
     """Say how much more labels would help: a learning curve, its power law, and whether that holds.
 
-    The curve is that of probes on frozen features, measured on validation.
+    The curve is that of probes on frozen features, measured by cross-validation on train.
     """
     from baton.cli import growth_commands
 

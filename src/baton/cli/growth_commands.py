@@ -46,11 +46,11 @@ def _probed(asked: params.Params, wanted: Sequence[int] | None, draws: int) -> M
     rows = _labelled(read, asked)
     bootstrap, task = asked.evaluate.bootstrap, task_figures.of(read.job.data.task)
     metric = asked.finetune.metric if asked.finetune.metric in task.gated else task.main
-    with console.progress("probes", curve.work(rows, draws), "rows") as advance:
+    with console.progress("probes", curve.work(rows, draws, bootstrap.seed), "rows") as advance:
         found = curve.probed(rows, metric, draws, bootstrap.resamples, bootstrap.seed, advance)
-    grown = growth.grow(found, wanted or _usual(found.all), bootstrap.confidence, bootstrap.seed)
+    grown = growth.grow(found, wanted or _usual(found.pool), bootstrap.confidence, bootstrap.seed)
     said, scale = "a probe on frozen features", figure_scale.of(task, metric)
-    return Measured("probe", said, "validation", len(rows.val_labels), draws, scale, grown)
+    return Measured("probe", said, "train it had not seen", found.pool, draws, scale, grown)
 
 
 def _finetuned(asked: params.Params, wanted: Sequence[int] | None, seeds: str) -> Measured:
@@ -78,7 +78,7 @@ def _finetuned(asked: params.Params, wanted: Sequence[int] | None, seeds: str) -
     scores = {(sizes[labels], seed): own.scores["teacher"] for (labels, seed), own in outcomes.items()}
     bootstrap, first = asked.evaluate.bootstrap, next(iter(outcomes.values()))
     found = curve.of_scores(scores, bootstrap.resamples, bootstrap.seed)
-    grown = growth.grow(found, wanted or _usual(found.all), bootstrap.confidence, bootstrap.seed)
+    grown = growth.grow(found, wanted or _usual(found.pool), bootstrap.confidence, bootstrap.seed)
     draws = len({seed for _, seed in scores})
     return Measured("finetune", "the teacher", "test", first.rows["test"], draws, first.figure, grown)
 
@@ -134,8 +134,6 @@ def _labelled(read: "Features", asked: params.Params, train: "np.ndarray | None"
         labels=data.splits["train"].targets.all.astype(np.int64),
         units=row_attributes.units(frozen_features.ARRAYS, rows),
         weights=row_attributes.weights(frozen_features.ARRAYS, "train", rows),
-        val_features=np.asarray(read["val"].features),
-        val_labels=data.splits["val"].targets.all.astype(np.int64),
         classes=data.task.width,
         balanced=asked.finetune.class_weights == "balanced",
     )
