@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from baton.annotation import curve, growth
+from baton.annotation import curve, growth, resampling
 from baton.errors import DataError
 from tests.annotation.made_up import law, simulated
 
@@ -26,7 +26,7 @@ def test_the_interval_covers_the_planted_gain() -> None:
 def test_without_the_noise_that_draws_share_it_covers_less(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: the curve's own spread says nothing of the noise at all labels."""
     own = np.mean([width(grown(seed)) for seed in range(5)])
-    monkeypatch.setattr(growth, "_shared_variance", lambda curve: 0.0)
+    monkeypatch.setattr(resampling, "shared_variance", lambda curve: 0.0)
     assert np.mean([width(grown(seed)) for seed in range(5)]) < 0.9 * own
 
 

@@ -33,16 +33,6 @@ class Curve:
     pool: int  # all labels, of which those of a draw are a part
     models: int = 1  # of each size and draw, with labels of their own, of which the error is the mean
 
-    def up_to(self, labels: float) -> "Curve":
-        """Return the points with at most this number of labels."""
-        count = sum(own <= labels for own in self.labels)
-        return replace(
-            self,
-            labels=self.labels[:count],
-            errors=self.errors[:count],
-            resampled=self.resampled[:, :count],
-        )
-
 
 @dataclass(frozen=True)
 class Labelled:

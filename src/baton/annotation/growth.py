@@ -1,11 +1,6 @@
 """What more labels would bring: the curve's power law, tested on its own last point, and extrapolated.
 
-Input: a learning curve -> gains with intervals, or the reason why there are none.
-
-Intervals are percentiles over resamples, each of which draws the rows on which the curve is measured and the
-draws of labels, both with replacement, and fits the law again. Draws of n of all N labels have a share n / N
-of them in common, and what they share is not seen in their spread. The variance of one model of n labels is
-taken as k / n, with k from the draws of at most half of the labels; a share n / N of it is added as noise.
+Input: a learning curve -> gains with intervals (see `resampling`), or the reason why there are none.
 """
 
 from collections.abc import Sequence
@@ -15,9 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.annotation import power_law
+from baton.annotation import power_law, resampling
 from baton.annotation.curve import Curve
 from baton.annotation.power_law import PowerLaw
+from baton.annotation.resampling import Estimate, estimate
 from baton.errors import DataError
 
 Floats = NDArray[np.float64]
@@ -26,15 +22,6 @@ LEAST_SIZES = 4  # up to half of the labels: one more than the law has parameter
 FARTHEST = 4  # times all labels: how far the law is extrapolated
 DRAWN = 60  # points of the law, for a figure
 FLAT = 0.01  # the greatest gain of a curve that is called flat, from a quarter of the labels to all
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -83,31 +70,16 @@ def grow(curve: Curve, more: Sequence[int], confidence: float, seed: int) -> Gro
     Raises:
         DataError: the curve has too few points.
     """
-    half = curve.up_to(max(curve.labels, default=0) / 2)
-    if len(half.labels) < LEAST_SIZES:
-        raise DataError(
-            "there are too few labels for a learning curve",
-            got=f"{curve.pool:,} labels, {len(half.labels)} points up to half of the last",
-            expected=f"{LEAST_SIZES} points, of at least 10 labels and 2 a class each",
-            hint="label some more rows first, at random or those of `baton suggest`",
-        )
-    resampled = _resampled(curve, seed)  # (resamples, sizes)
+    count = _half(curve)
+    resampled = resampling.resampled(curve, seed)  # (resamples, sizes)
     sizes = np.array(curve.labels, np.float64)
-    mean, weights = curve.errors.mean(axis=1), _weights(curve)
+    mean, weights = curve.errors.mean(axis=1), resampling.weights(curve)
     law, laws = (power_law.fit(sizes, errors, weights) for errors in (mean, resampled))
-    tested = _tested(curve, resampled, weights, len(half.labels), confidence)
+    tested = _tested(curve, resampled, weights, count, confidence)
     recent, recents = (_recent(sizes, errors, weights) for errors in (mean, resampled))
-    fell = _estimate(recent, recents, confidence)
-    gains = tuple(
-        Gain(
-            own,
-            _fall(law, laws, curve.pool, own, confidence)
-            if curve.pool + own <= FARTHEST * curve.pool
-            else None,
-        )
-        for own in more
-    )
-    measured = tuple(_estimate(mean[k], resampled[:, k], confidence) for k in range(len(sizes)))
+    fell = estimate(recent, recents, confidence)
+    gains = tuple(Gain(own, _fall(law, laws, curve.pool, own, confidence)) for own in more)
+    measured = tuple(estimate(mean[k], resampled[:, k], confidence) for k in range(len(sizes)))
     return Growth(
         labels=curve.labels,
         pool=curve.pool,
@@ -122,6 +94,19 @@ def grow(curve: Curve, more: Sequence[int], confidence: float, seed: int) -> Gro
     )
 
 
+def _half(curve: Curve) -> int:
+    """Return the number of points up to half of the last one's labels, if they are enough."""
+    count = sum(own <= curve.labels[-1] / 2 for own in curve.labels)
+    if count < LEAST_SIZES:
+        raise DataError(
+            "there are too few labels for a learning curve",
+            got=f"{curve.pool:,} labels, {count} points up to half of the last",
+            expected=f"{LEAST_SIZES} points, of at least 10 labels and 2 a class each",
+            hint="label some more rows first, at random or those of `baton suggest`",
+        )
+    return count
+
+
 def _verdict(recent: Estimate, tested: BackTest) -> Verdict:
     if recent.low <= 0:
         return "flat" if recent.high <= FLAT else "noisy"
@@ -133,7 +118,7 @@ def _course(
 ) -> tuple[tuple[float, Estimate], ...]:
     farthest = curve.pool + max((gain.more for gain in gains if gain.fall is not None), default=0)
     grid = np.unique(np.r_[np.geomspace(curve.labels[0], farthest, DRAWN), curve.labels[-1]])
-    return tuple((float(own), _estimate(law.error(own), laws.error(own), confidence)) for own in grid)
+    return tuple((float(own), estimate(law.error(own), laws.error(own), confidence)) for own in grid)
 
 
 def _recent(sizes: Floats, errors: Floats, weights: Floats) -> Floats:
@@ -148,9 +133,11 @@ def _recent(sizes: Floats, errors: Floats, weights: Floats) -> Floats:
     return np.asarray(-2 * slope)
 
 
-def _fall(law: PowerLaw, laws: PowerLaw, labels: int, more: int, confidence: float) -> Estimate:
+def _fall(law: PowerLaw, laws: PowerLaw, labels: int, more: int, confidence: float) -> Estimate | None:
+    if labels + more > FARTHEST * labels:
+        return None
     value = float(law.error(labels) - law.error(labels + more))
-    return _estimate(value, laws.error(labels) - laws.error(labels + more), confidence)
+    return estimate(value, laws.error(labels) - laws.error(labels + more), confidence)
 
 
 def _tested(curve: Curve, resampled: Floats, weights: Floats, count: int, confidence: float) -> BackTest:
@@ -160,48 +147,10 @@ def _tested(curve: Curve, resampled: Floats, weights: Floats, count: int, confid
         power_law.fit(sizes, errors[..., :count], weights[:count]).error(curve.labels[-1])
         for errors in (mean, resampled)
     )
-    missed = _estimate(float(predicted) - mean[-1], many - resampled[:, -1], confidence)
+    missed = estimate(float(predicted) - mean[-1], many - resampled[:, -1], confidence)
     return BackTest(
         curve.labels[count - 1],
-        _estimate(float(predicted), many, confidence),
+        estimate(float(predicted), many, confidence),
         float(mean[-1]),
         missed.low <= 0 <= missed.high,
     )
-
-
-def _weights(curve: Curve) -> Floats:
-    """Return weights inverse to the variances of the means over draws, see the top of this file; (sizes,)."""
-    sizes, share = np.array(curve.labels, np.float64), _shares(curve)
-    return np.asarray(sizes / ((1 - share) / (curve.errors.shape[1] * curve.models) + share))
-
-
-def _shares(curve: Curve) -> Floats:
-    """Return the share of the rows of two draws that they have in common, (sizes,)."""
-    return np.asarray(np.array(curve.labels, np.float64) / curve.pool)
-
-
-def _resampled(curve: Curve, seed: int) -> Floats:
-    """Return mean errors of resampled rows and draws, with the noise that draws share (resamples, sizes)."""
-    draw = np.random.default_rng(seed)
-    count, draws = len(curve.resampled), curve.errors.shape[1]
-    chosen = draw.multinomial(draws, np.full(draws, 1 / draws), count) / draws  # (resamples, draws)
-    found = (curve.resampled * chosen[:, None, :]).sum(axis=2)
-    noise = draw.normal(size=found.shape) * np.sqrt(_shared_variance(curve))
-    return np.asarray(np.clip(found + noise, 0, 1))
-
-
-def _shared_variance(curve: Curve) -> Floats:
-    """Return the variance of the mean over draws that their spread does not show, (sizes,)."""
-    sizes, share = np.array(curve.labels, np.float64), _shares(curve)
-    if curve.errors.shape[1] == 1:
-        return np.zeros(len(sizes))
-    known = share <= 0.5
-    spread = curve.errors.var(axis=1, ddof=1)
-    constant = (spread * curve.models * sizes / np.maximum(1 - share, 0.5))[known].mean()
-    return np.asarray(share * constant / sizes)
-
-
-def _estimate(value: float | Floats, resampled: Floats, confidence: float) -> Estimate:
-    """Return a value with the percentile interval of its resamples."""
-    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(float(value), float(min(low, value)), float(max(high, value)))

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from baton import console, storage
 from baton.annotation import words
-from baton.annotation.growth import Estimate
+from baton.annotation.resampling import Estimate
 from baton.annotation.words import Measured
 from baton.evaluate.report import csv_files
 from baton.evaluate.report.csv_files import Table
@@ -33,7 +33,7 @@ def write(folder: Path, curves: Sequence[Measured], confidence: float) -> None:
 def show(curves: Sequence[Measured], confidence: float) -> None:
     """Print a table of each curve, and what it says."""
     for own in curves:
-        title = f"{spelled(own.figure.name)} of {own.said}, by labels of train (measured on {own.split})"
+        title = f"{spelled(own.figure.name)} of {own.said}, by labels of train (on rows of {own.split})"
         rows = [
             [f"{labels:,}", words.value(own, error), own.figure.value(1 - fitted)]
             for labels, error, fitted in zip(
@@ -104,7 +104,7 @@ def draw(path: Path, curves: Sequence[Measured]) -> None:
 
     drawn = [
         plots.Course(
-            f"{own.said}, on {own.split}",
+            f"{own.said}, on rows of {own.split}",
             tuple(
                 (float(labels), *_ends(error))
                 for labels, error in zip(own.found.labels, own.found.measured, strict=True)

@@ -5,7 +5,8 @@ Input: a growth and how its figure is written -> sentences.
 
 from dataclasses import dataclass
 
-from baton.annotation.growth import FARTHEST, Estimate, Growth
+from baton.annotation.growth import FARTHEST, Growth
+from baton.annotation.resampling import Estimate
 from baton.evaluate.report.wording import capital, spelled
 from baton.tasks.figure_scale import Scale
 

@@ -50,7 +50,7 @@ def _probed(asked: params.Params, wanted: Sequence[int] | None, draws: int) -> M
         found = curve.probed(rows, metric, draws, bootstrap.resamples, bootstrap.seed, advance)
     grown = growth.grow(found, wanted or _usual(found.pool), bootstrap.confidence, bootstrap.seed)
     said, scale = "a probe on frozen features", figure_scale.of(task, metric)
-    return Measured("probe", said, "train it had not seen", found.pool, draws, scale, grown)
+    return Measured("probe", said, "train that it had not seen", found.pool, draws, scale, grown)
 
 
 def _finetuned(asked: params.Params, wanted: Sequence[int] | None, seeds: str) -> Measured:
