@@ -62,7 +62,7 @@ def test_a_learning_curve_is_written_and_said(project: Path) -> None:
     folder = project / "reports/learning_curve"
     with (folder / "curve.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [int(row["labels"]) for row in rows] == [11, 16, 22, 31, 44, 62, 88, 124]
+    assert [int(row["labels"]) for row in rows] == [11, 15, 22, 31, 44, 62, 88, 124]
     assert all(float(row["low"]) <= float(row["measured"]) <= float(row["high"]) for row in rows)
     found = storage.read_json(folder / "curve.json")["curves"]["probe"]
     assert found["labels"] == 156 and found["measured_to"] == 124 and found["rows"] == 156
