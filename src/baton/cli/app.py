@@ -11,6 +11,8 @@
     baton drift X     compare new rows without labels with the champion's training data
     baton compare     compare ways to transfer, over numbers of labels and seeds
     baton label-errors  list the labels that are probably wrong, to correct them
+    baton learning-curve  say how much more labels would help
+    baton suggest     write the rows without labels that are most worth labelling
     baton retrain     do all of it, as a CI job: pull, train, register, judge, report, push
 
 The commands work anywhere inside the project. Errors are printed without a traceback and exit with code 1.
@@ -315,6 +317,49 @@ def _in_project(path: Path) -> Path:
     """Return a path relative to the project's root, if it lies inside."""
     root, whole = Path.cwd(), Path(os.path.normpath(path))
     return whole.relative_to(root) if whole.is_relative_to(root) else whole
+
+
+@app.command("learning-curve")
+def learning_curve(
+    context: typer.Context,
+    more: Annotated[
+        str | None,
+        typer.Option(
+            help="Labels in addition, such as 100,400,1000; by default a tenth, half and all of them."
+        ),
+    ] = None,
+    draws: Annotated[int, typer.Option(min=2, help="Of folds and labels, for probes.")] = 3,
+    finetune: Annotated[
+        bool,
+        typer.Option(
+            "--finetune", help="Also fine-tune as params say, on 1/16 to all of the labels (DVC experiments)."
+        ),
+    ] = False,
+    seeds: Annotated[str, typer.Option(help="Of --finetune: each draws the labels and trains.")] = "0,1,2",
+    output: Annotated[
+        Path | None, typer.Option(help="Where table and figure go; by default reports/learning_curve.")
+    ] = None,
+) -> None:
+    """Say how much more labels would help: a learning curve, its power law, and whether that holds.
+
+    The curve is that of probes on frozen features, measured by cross-validation on train.
+    """
+    from baton.cli import growth_commands
+
+    target = context.obj / output if output is not None else growth_commands.CURVE
+    growth_commands.learning_curve(more, draws, finetune, seeds, target)
+
+
+@app.command()
+def suggest(
+    context: typer.Context,
+    count: Annotated[int, typer.Option("--n", min=1, help="How many rows to label.")] = 100,
+    out: Annotated[Path | None, typer.Option(help="A CSV file; by default inbox/to_label.csv.")] = None,
+) -> None:
+    """Write the rows without labels that are most worth labelling: uncertain, and unlike each other."""
+    from baton.cli import growth_commands
+
+    growth_commands.suggest(count, context.obj / out if out is not None else growth_commands.SHEET)
 
 
 def _recipe_files() -> list[Path]:

@@ -49,20 +49,13 @@ def compare(options: Options) -> None:
     labels = plan.numbers(options.labels, "--labels", 1, "all")
     chosen, notes = _chosen(options, labels)
     known = plan.inputs(chosen.stage)
-    planned = plan.experiments(
-        chosen,
-        labels,
-        [seed or 0 for seed in plan.numbers(options.seeds, "--seeds", 0)],
-        params.read_raw(),
-        known,
-        known.digest(),
-    )
+    planned = _planned(chosen, labels, options.seeds, known)
     done = _done(planned, chosen.stages)
     if options.dry_run:
         _list(planned, done)
         return
     with _alone():
-        failed = _run(planned, done, chosen, known, options)
+        failed = _run(planned, done, chosen, known, options.track, options.models)
         if done:
             found = gathering.gather(planned, done, chosen, options.baseline)
             report.write(
@@ -72,6 +65,40 @@ def compare(options: Options) -> None:
             console.say(
                 f"next: {escape(str(options.output))}/comparison.md; `dvc exp show` lists the experiments"
             )
+    _check(failed, planned)
+
+
+def outcomes(
+    chosen: Strategies, labels: Sequence[int | None], seeds: str
+) -> tuple[Sequence[Experiment], dict[str, Outcome]]:
+    """Run the experiments that are not there yet, without keeping weights, for something else than a table.
+
+    Returns:
+        The experiments, and the outcome of each by its name.
+
+    Raises:
+        ParamsError: `seeds`, the strategies or params.yaml are not valid, or git has no commit.
+        OutputError: an experiment failed; the next call tries it again.
+    """
+    private_copy.head()
+    known = plan.inputs(chosen.stage)
+    planned = _planned(chosen, labels, seeds, known)
+    done = _done(planned, chosen.stages)
+    with _alone():
+        failed = _run(planned, done, chosen, known, track=False, models=False)
+    _check(failed, planned)
+    return planned, done
+
+
+def _planned(
+    chosen: Strategies, labels: Sequence[int | None], seeds: str, known: plan.Inputs
+) -> Sequence[Experiment]:
+    numbers = [seed or 0 for seed in plan.numbers(seeds, "--seeds", 0)]
+    return plan.experiments(chosen, labels, numbers, params.read_raw(), known, known.digest())
+
+
+def _check(failed: Mapping[str, str], planned: Sequence[Experiment]) -> None:
+    """Refuse failed experiments."""
     if failed:
         raise OutputError(
             f"{len(failed)} of {len(planned)} experiments failed",
@@ -125,7 +152,8 @@ def _run(
     done: dict[str, Outcome],
     chosen: Strategies,
     known: plan.Inputs,
-    options: Options,
+    track: bool,
+    models: bool,
 ) -> dict[str, str]:
     """Run the experiments that are not done, and add them to `done`; return those that failed, and why."""
     todo = [one for one in planned if one.name not in done]
@@ -143,7 +171,7 @@ def _run(
         )
 
     copy = private_copy.prepare(storage.state(running.STATE) / "copy", known.paths)
-    place = running.Place(copy, chosen.stages, options.track, options.models)
+    place = running.Place(copy, chosen.stages, track, models)
     try:
         return running.run_all(todo, len(done), place, finished).failed
     except (KeyboardInterrupt, SystemExit):
