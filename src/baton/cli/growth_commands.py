@@ -40,9 +40,9 @@ def learning_curve(more: str | None, draws: int, finetune: bool, seeds: str, out
 def _probed(asked: params.Params, wanted: Sequence[int] | None, draws: int) -> Measured:
     """Return the curve of probes."""
     from baton.annotation import curve
-    from baton.cli import frozen_features
+    from baton.labelling import base_features
 
-    read = frozen_features.opened("baton learning-curve", asked)
+    read = base_features.opened("baton learning-curve", asked)
     rows = _labelled(read, asked)
     bootstrap, task = asked.evaluate.bootstrap, task_figures.of(read.job.data.task)
     metric = asked.finetune.metric if asked.finetune.metric in task.gated else task.main
@@ -57,15 +57,15 @@ def _finetuned(asked: params.Params, wanted: Sequence[int] | None, seeds: str) -
     """Return the curve of the recipe's teacher, trained by DVC experiments as `baton compare` does."""
     from baton.annotation import curve
     from baton.batches import array_splits
-    from baton.cli import frozen_features
     from baton.compare import compare
     from baton.compare.strategies import ROWS, Strategies, Strategy
+    from baton.labelling import base_features
 
     if asked.preprocess.shots is not None:
         raise ParamsError(
             "--finetune needs all labels", got=f"preprocess.shots {asked.preprocess.shots}", expected="null"
         )
-    rows = sum(len(array_splits.read_ids(frozen_features.ARRAYS, split)) for split in ("train", "val"))
+    rows = sum(len(array_splits.read_ids(base_features.ARRAYS, split)) for split in ("train", "val"))
     # Small subsets have few rows of rare classes; that is what a learning curve is about.
     recipe = Strategy("recipe", {"preprocess.checks.small_class": "keep"})
     chosen = Strategies("finetune", ROWS, (recipe,))
@@ -87,29 +87,29 @@ def suggest(count: int, target: Path) -> None:
     """Run `baton suggest`."""
     from baton.annotation import curve
     from baton.batches import array_splits
-    from baton.cli import frozen_features
     from baton.contracts import transfer_set
+    from baton.labelling import base_features
 
     asked = params.read()
     sheet.check(target)
-    read = frozen_features.opened("baton suggest", asked)
+    read = base_features.opened("baton suggest", asked)
     if transfer_set.TRANSFER not in read.job.data.splits or not isinstance(
         asked.preprocess, params.TextPreprocess
     ):
         raise DataError(
             "there are no rows without labels to choose from",
-            got=f"no split `{transfer_set.TRANSFER}` in {frozen_features.ARRAYS}",
+            got=f"no split `{transfer_set.TRANSFER}` in {base_features.ARRAYS}",
             expected="texts that source.unlabelled names, or that preprocess.shots leaves",
             hint="set one of them and run `dvc repro tokenize` (docs/labels.md); of images none are used yet",
         )
     features = read[transfer_set.TRANSFER].features
-    free = np.flatnonzero(~array_splits.labelled(frozen_features.ARRAYS, transfer_set.TRANSFER))
+    free = np.flatnonzero(~array_splits.labelled(base_features.ARRAYS, transfer_set.TRANSFER))
     rows = _labelled(read, asked, np.asarray(features[: len(features) - len(free)]))
     seed = asked.finetune.seeds[0]
     made = curve.fitted(rows, np.arange(len(rows.labels)), seed)
     pool = np.asarray(features[free])
     places = selection.choose(pool, selection.probabilities(made.logits(pool)), count, seed)
-    ids = array_splits.read_ids(frozen_features.ARRAYS, transfer_set.TRANSFER)
+    ids = array_splits.read_ids(base_features.ARRAYS, transfer_set.TRANSFER)
     table = Path("data/clean") / transfer_set.TABLE
     header = sheet.columns(asked.preprocess, asked.preprocess.text_pair_column is not None)
     sheet.write(target, header, table, [ids[free[place]] for place in places])
@@ -124,16 +124,16 @@ def suggest(count: int, target: Path) -> None:
 def _labelled(read: "Features", asked: params.Params, train: "np.ndarray | None" = None) -> "Labelled":
     """Return the rows with labels; `train` are the features of train if they are known already."""
     from baton.annotation.curve import Labelled
-    from baton.cli import frozen_features
     from baton.contracts import row_attributes
+    from baton.labelling import base_features
 
     data = read.job.data
     rows = len(data.splits["train"])
     return Labelled(
         features=np.asarray(read["train"].features) if train is None else train,
         labels=data.splits["train"].targets.all.astype(np.int64),
-        units=row_attributes.units(frozen_features.ARRAYS, rows),
-        weights=row_attributes.weights(frozen_features.ARRAYS, "train", rows),
+        units=row_attributes.units(base_features.ARRAYS, rows),
+        weights=row_attributes.weights(base_features.ARRAYS, "train", rows),
         classes=data.task.width,
         balanced=asked.finetune.class_weights == "balanced",
     )

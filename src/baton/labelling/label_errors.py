@@ -13,18 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.markup import escape
 
-from baton import console, params, storage, tracking
+from baton import console, params
 from baton.batches import array_splits
 from baton.contracts import row_attributes, task_spec
 from baton.errors import DataError, OutputError, ParamsError
-from baton.fitting import features, jobs
-from baton.labelling import listing, out_of_fold, ranking
+from baton.fitting import jobs
+from baton.labelling import base_features, listing, out_of_fold, ranking
 from baton.labelling.listing import Listed
-from baton.models import model_folder
-from baton.runtime import distributed, resolve, sharding
 from baton.tables import corrections
 from baton.tables.corrections import Correction
-from baton.train import resume
 
 ARRAYS, BASE, CLEAN = Path("data/arrays"), Path("data/base"), Path("data/clean")
 PATH = Path("inbox/corrections.csv")
@@ -113,21 +110,10 @@ def read(active: params.Params, listed: list[Listed], splits: Sequence[str]) -> 
     Raises:
         DataError: The clean tables, whose rows of all `splits` are `listed`, are not those of the arrays.
     """
-    settings = active.finetune.of(active.finetune.seeds[0])
-    alone = {"processes": 1, "launcher": None, "sharding": "none"}
-    wanted = active.runtime.model_copy(update=alone)
-    reads = array_splits.read_meta(ARRAYS).input
-    with distributed.started(wanted, model_folder.work(BASE, reads)) as runtime:
-        data = jobs.open_data(None, ARRAYS, BASE)
-        task, data = _refuse_others(listed, data, splits), jobs.placed(data, runtime)
-        marks = resume.fingerprint("finetune", {"runtime": wanted.model_dump(mode="json")}, runtime)
-        kept = resume.StageCheckpoints(storage.state("checkpoints"), runtime.checkpoint_seconds, marks=marks)
-        job = jobs.Job(data, runtime, tracking.Run(), kept)
-        resolve.seed_everything(settings.seed)
-        attention = runtime.attention
-        made = model_folder.create(BASE, settings.head, task.width, settings, attention, data.input)
-        found = features.Features(sharding.place(made, runtime), settings, job)
-        own = {split: np.asarray(found[split].features) for split in splits}
+    found = base_features.opened("baton label-errors", active)
+    data = found.job.data
+    task = _refuse_others(listed, data, splits)
+    own = {split: np.asarray(found[split].features) for split in splits}
     return Read(own, {split: data.splits[split].targets.all for split in splits}, task.names)
 
 
