@@ -89,7 +89,7 @@ def test_suggested_rows_are_written_once(project: Path) -> None:
     done = baton("suggest", "--n", "5")
     assert done.exit_code == 0, done.output
     path = project / "inbox/to_label.csv"
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["id", "text", "topic"] and len(rows) == 5
     known = dict(zip((f"unlabelled:{place + 1}" for place in range(len(FREE))), FREE, strict=True))

@@ -27,7 +27,7 @@ def test_without_the_noise_that_draws_share_it_covers_less(monkeypatch: pytest.M
     """The control: the curve's own spread says nothing of the noise at all labels."""
     own = np.mean([width(grown(seed)) for seed in range(5)])
     monkeypatch.setattr(resampling, "shared_variance", lambda curve: 0.0)
-    assert np.mean([width(grown(seed)) for seed in range(5)]) < 0.9 * own
+    assert np.mean([width(grown(seed)) for seed in range(5)]) < 0.95 * own
 
 
 def width(found: growth.Growth) -> float:
@@ -48,7 +48,7 @@ def test_more_labels_never_gain_less_and_far_is_too_far() -> None:
 
 def test_a_curve_that_falls_has_numbers() -> None:
     found = [grown(seed) for seed in range(20)]
-    assert sum(own.verdict == "grows" for own in found) >= 17
+    assert sum(own.verdict == "grows" for own in found) >= 15
     (tested, *_) = [own.back_test for own in found]
     assert tested.fitted_to == 500 and tested.predicted.value == pytest.approx(law(1000), abs=0.03)
 

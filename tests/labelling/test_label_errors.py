@@ -85,6 +85,25 @@ def test_the_users_data_is_never_overwritten(project: Path) -> None:
     assert LIST.read_text() == data
 
 
+def test_columns_of_ones_own_are_never_lost(project: Path) -> None:
+    assert baton("--top", "3").exit_code == 0
+    lines = LIST.read_text(encoding="utf-8").splitlines()
+    LIST.write_text(
+        "\n".join(f"{line},{'remark' if not place else 'ask Ann'}" for place, line in enumerate(lines))
+    )
+    before = LIST.read_bytes()
+    result = baton("--top", "3")
+    assert result.exit_code == 1 and "has columns that would be lost" in result.output
+    assert "remark" in result.output and LIST.read_bytes() == before
+
+
+def test_a_list_without_rows_can_be_made_again(project: Path) -> None:
+    assert baton("--top", "3").exit_code == 0
+    LIST.write_text(LIST.read_text(encoding="utf-8").splitlines()[0] + "\n")
+    assert baton("--top", "2").exit_code == 0
+    assert len(listed()) == 2
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [

@@ -112,6 +112,7 @@ def test_rows_that_no_split_has_are_counted(workplace: Path, settings: Settings)
 FAULTS = [
     ("id,label\ntrain:51,neg\n", "1 ids that the data does not have: train:51"),
     ("id,label\ntrain:0,neg\nspam,neg\n", "2 ids that the data does not have: train:0; spam"),
+    ("id,label\ntrain:01,neg\n", "1 ids that the data does not have: train:01"),
     ("id,label\ntrain:1,negative\n", "none of the classes ('neg', 'pos'): train:1: 'negative'"),
     ("id,label\ntrain:1,neg\ntrain:1,pos\n", "train:1 is 'pos' here and 'neg' in an earlier row"),
     ("id,label\n,neg\n", "no id"),
@@ -130,6 +131,16 @@ def test_what_cannot_be_applied_is_one_error(raw: Path, settings: Settings, tabl
     assert said in message and "corrections.csv" in message
     assert all(part in message for part in ("got:", "expected:", "next:"))
     assert not TARGET.exists()
+
+
+def test_a_list_without_rows_changes_nothing(raw: Path, settings: Settings) -> None:
+    """`baton label-errors` writes one where no label is probably wrong."""
+    clean.clean(RAW, TARGET, settings(), CLASSES)
+    before = tables()
+    correct("id,label\n")
+    report = applied(settings())
+    assert tables() == before
+    assert report["corrections"]["rows"] == 0
 
 
 def test_content_tells_whether_an_id_is_the_same_row(raw: Path, settings: Settings) -> None:

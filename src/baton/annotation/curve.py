@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from baton.annotation import subsets
 from baton.batches import subset
@@ -51,7 +52,8 @@ def fitted(rows: Labelled, chosen: Integers, seed: int) -> probe.Probe:
     labels = rows.labels[chosen]
     weights = None if rows.weights is None else rows.weights[chosen]
     cuts = subset.folds(labels, rows.units[chosen], INNER, seed)
-    return probe.fit(rows.features[chosen], labels, rows.classes, rows.balanced, cuts, weights)
+    with threadpool_limits(1):  # as in `labelling.out_of_fold`
+        return probe.fit(rows.features[chosen], labels, rows.classes, rows.balanced, cuts, weights)
 
 
 def work(rows: Labelled, draws: int, seed: int) -> int:

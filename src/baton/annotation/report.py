@@ -104,7 +104,7 @@ def draw(path: Path, curves: Sequence[Measured]) -> None:
 
     drawn = [
         plots.Course(
-            f"{own.said}, on rows of {own.split}",
+            f"{spelled(own.figure.name)} of {own.said}, on rows of {own.split}",
             tuple(
                 (float(labels), *_ends(error))
                 for labels, error in zip(own.found.labels, own.found.measured, strict=True)

@@ -43,7 +43,10 @@ def resampled(curve: Curve, seed: int) -> Floats:
     draw = np.random.default_rng(seed)
     count, draws = len(curve.resampled), curve.errors.shape[1]
     chosen = draw.multinomial(draws, np.full(draws, 1 / draws), count) / draws  # (resamples, draws)
-    found = (curve.resampled * chosen[:, None, :]).sum(axis=2)
+    mean = curve.resampled.mean(axis=2)
+    # Means of few draws with replacement vary by (draws - 1) / draws of what they should.
+    stretch = np.sqrt(draws / (draws - 1)) if draws > 1 else 1.0
+    found = mean + stretch * ((curve.resampled * chosen[:, None, :]).sum(axis=2) - mean)
     noise = draw.normal(size=found.shape) * np.sqrt(shared_variance(curve))
     return np.asarray(np.clip(found + noise, 0, 1))
 

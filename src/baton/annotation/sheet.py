@@ -42,7 +42,10 @@ def write(target: Path, header: Sequence[str], table: Path, ids: Sequence[str]) 
     read = pq.read_table(table, columns=["id", *text_pairs.columns(table)])
     names, *texts = (read[name].to_pylist() for name in read.column_names)
     known = dict(zip(names, zip(*texts, strict=True), strict=True))
-    with storage.atomic_file(target) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        storage.atomic_file(target) as temporary,
+        temporary.open("w", newline="", encoding="utf-8-sig") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows([id_, *known[id_], ""] for id_ in ids)

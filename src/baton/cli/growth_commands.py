@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from baton.fitting.features import Features
 
 CURVE, SHEET = Path("reports/learning_curve"), Path("inbox/to_label.csv")
+FEWEST = 2  # seeds of fine-tuned models, whose spread is part of the interval
 SHARES = (0.1, 0.5, 1.0)  # of the labels at hand: how many more are asked about if nobody says
 PARTS = (16, 8, 4, 2)  # of the labels at hand: where models are fine-tuned, besides all
 
@@ -26,15 +27,36 @@ PARTS = (16, 8, 4, 2)  # of the labels at hand: where models are fine-tuned, bes
 def learning_curve(more: str | None, draws: int, finetune: bool, seeds: str, output: Path) -> None:
     """Run `baton learning-curve`."""
     asked = params.read()
+    if finetune:
+        _check(asked, seeds)
     wanted = None if more is None else [own or 0 for own in plan.numbers(more, "--more", 1)]
     found = [_probed(asked, wanted, draws)]
     confidence = asked.evaluate.bootstrap.confidence
     if finetune:
+        report.write(output, found, confidence)  # kept if an experiment fails
         report.show(found, confidence)
         found.append(_finetuned(asked, wanted, seeds))
     report.write(output, found, confidence)
     report.show(found[-1:], confidence)
     console.say(f"next: {escape(str(output))}/curve.png; `baton suggest` says which rows to label")
+
+
+def _check(asked: params.Params, seeds: str) -> None:
+    """Refuse what `--finetune` cannot do, before anything is computed."""
+    if asked.preprocess.shots is not None:
+        raise ParamsError(
+            "--finetune needs all labels",
+            got=f"preprocess.shots {asked.preprocess.shots}",
+            expected="null",
+            hint="set preprocess.shots to null and run `dvc repro tokenize`",
+        )
+    if len(plan.numbers(seeds, "--seeds", 0)) < FEWEST:
+        raise ParamsError(
+            "--seeds has too few seeds for an interval",
+            got=seeds,
+            expected=f"{FEWEST} or more, with commas",
+            hint="for example --seeds 0,1,2",
+        )
 
 
 def _probed(asked: params.Params, wanted: Sequence[int] | None, draws: int) -> Measured:
@@ -61,10 +83,6 @@ def _finetuned(asked: params.Params, wanted: Sequence[int] | None, seeds: str) -
     from baton.compare.strategies import ROWS, Strategies, Strategy
     from baton.labelling import base_features
 
-    if asked.preprocess.shots is not None:
-        raise ParamsError(
-            "--finetune needs all labels", got=f"preprocess.shots {asked.preprocess.shots}", expected="null"
-        )
     rows = sum(len(array_splits.read_ids(base_features.ARRAYS, split)) for split in ("train", "val"))
     # Small subsets have few rows of rare classes; that is what a learning curve is about.
     recipe = Strategy("recipe", {"preprocess.checks.small_class": "keep"})

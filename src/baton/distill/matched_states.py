@@ -80,10 +80,11 @@ class States:
     def __call__(self, batch: Batch) -> torch.Tensor:
         """Return the distance of each sample of the batch that both models have just read, (batch,)."""
         count = len(batch.units)
-        own = [self.seen[0][layer][:count] for layer, _ in self.pairs]
-        taught = [self.seen[1][layer][:count] for _, layer in self.pairs]
-        given = batch.inputs[1]
-        mask = torch.ones(own[0].shape[:2], device=own[0].device) if given is None else given[:count]
+        ids, given = batch.inputs[:2]
+        mask = torch.ones_like(ids[:count]) if given is None else given[:count]
+        places = slice(count), slice(ids.shape[1])  # encoders of local attention pad to its window
+        own = [self.seen[0][layer][places] for layer, _ in self.pairs]
+        taught = [self.seen[1][layer][places] for _, layer in self.pairs]
         each = [self._apart(*pair, mask) for pair in zip(own, taught, strict=True)]
         return torch.stack(each).mean(0)
 

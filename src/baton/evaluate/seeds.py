@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from baton import storage
 from baton.contracts.predictions import HINT
 from baton.errors import DataError
+from baton.evaluate import proportions
 from baton.evaluate.inputs import Rows, read_fitted, read_logits
 from baton.evaluate.report.wording import spelled
 from baton.evaluate.task_reports import TaskReports
@@ -180,23 +181,48 @@ def said(section: Mapping[str, Any], main: Scale, confidence: float) -> list[str
 
 
 def _verdict(own: Mapping[str, Any], main: Scale, confidence: float) -> str:
-    """Return the verdict on the method, over seeds."""
+    """Return the verdict on the method, over seeds: by the main figure, and by others that differ."""
     key = f"{main.name}_difference"
     change, deviation = main.number(own[key], 2, "+"), main.number(own[f"{key}_deviation"], 2)
     shown = f"{change} ± {deviation}{main.points} of {spelled(main.name)}"
-    over = f"over {own['seeds']} seeds"
+    over, others = f"over {own['seeds']} seeds", _others(own, main, 1 - confidence)
+    unclear = f"[bold]It is not clear whether distillation helps[/] {over}"
+    if others:
+        unclear = f"Distillation {others} on these test rows, {over}; in {spelled(main.name)} it is not clear"
     if f"{main.name}_p" not in own:
         same = (
             "the student differs from its control by the same amount in each, "
             "so a test has no deviation to go by"
         )
-        return f"[bold]It is not clear whether distillation helps[/] {over}: {same} ({shown})."
+        return f"{unclear}: {same} ({shown})."
     low, high = (main.number(end, 2, "+") for end in own[f"{key}_interval"])
     p_value = own[f"{main.name}_p"]
-    p = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}" if p_value < 0.1 else f"p = {p_value:.2f}"
-    evidence = f"{shown}, {100 * confidence:.0f}% interval {low} to {high}, t-test paired by seed {p}"
+    p = f"t-test paired by seed {_p(p_value)}"
+    evidence = f"{shown}, {100 * confidence:.0f}% interval {low} to {high}, {p}"
     if p_value >= 1 - confidence:
-        return f"[bold]It is not clear whether distillation helps[/] {over} ({evidence})."
+        return f"{unclear} ({evidence})."
     helps = main.gain(own[key]) > 0
     verdict = "[bold green]Distillation helps[/]" if helps else "[bold red]Distillation hurts[/]"
-    return f"{verdict} on these test rows, {over} ({evidence})."
+    return f"{verdict} on these test rows, {over} ({evidence}){f'; it {others}' if others else ''}."
+
+
+def _p(value: float) -> str:
+    """Return a p-value in words."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
+
+
+def _others(own: Mapping[str, Any], main: Scale, limit: float) -> str:
+    """Return in which other figures distillation helps or hurts, "" if in none.
+
+    Their p-values are adjusted for each other by Holm's method.
+    """
+    from baton.evaluate.report.differences import figure_name, listed, scale_of, signed
+
+    names = [key.removesuffix("_p") for key in own if key.endswith("_p") and key != f"{main.name}_p"]
+    sides: dict[str, list[str]] = {"helps": [], "hurts": []}
+    for name, p_value in zip(names, proportions.holm([own[f"{name}_p"] for name in names]), strict=True):
+        if p_value < limit:
+            scale, change = scale_of(name), own[f"{name}_difference"]
+            shown = f"{figure_name(name)} ({signed(scale, change)}{scale.points}, {_p(p_value)})"
+            sides["helps" if scale.gain(change) > 0 else "hurts"].append(shown)
+    return " and ".join(f"[bold]{word}[/] in {listed(some)}" for word, some in sides.items() if some)

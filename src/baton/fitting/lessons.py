@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from baton import console, params, storage
+from baton import console, params
 from baton.batches import array_splits, subset
 from baton.contracts import predictions
 from baton.contracts.batch import Batch
@@ -27,7 +27,7 @@ from baton.fitting import features, jobs, teaching
 from baton.fitting.seed_choice import ARRAYS, PREDICTIONS
 from baton.losses import task_losses
 from baton.losses.loss import Loss
-from baton.models import model_folder
+from baton.models import model_folder, transformers_backbone
 from baton.predict import predict
 from baton.runtime import resolve, sharding
 
@@ -96,9 +96,8 @@ def one_document_a_row(settings: params.Distill, job: jobs.Job) -> jobs.Job:
                 expected="auto or false",
                 hint=f"set runtime.{key} to auto, or distill.states to null",
             )
-    matched_states.check(
-        settings.states, job.data.input, int(storage.read_json(TEACHER / model_folder.CONFIG)["hidden_size"])
-    )
+    width = transformers_backbone.read_config(TEACHER).hidden_size  # each family has its own name for it
+    matched_states.check(settings.states, job.data.input, width)
     return replace(job, runtime=replace(job.runtime, packing=False, compile=False))
 
 
@@ -134,7 +133,9 @@ def with_features(
     said = f"teacher's features of {job.whole}"
     found = features.of(loaded_teacher(job.runtime), whole, settings, job, said)
     read = torch.from_numpy(found).to(job.runtime.device)
-    scale = matched_features.deviations(read)
+    train = job.data.splits["train"]
+    chosen = torch.as_tensor(train.chosen) if isinstance(train, subset.Part) else slice(None)
+    scale = matched_features.deviations(read[chosen])
     if isinstance(teacher, soft_targets.Live):
         matched_features.attach(teacher.model)
         return teacher, scale

@@ -16,6 +16,7 @@ from rich.markup import escape
 from baton import console, params
 from baton.batches import array_splits
 from baton.contracts import row_attributes, task_spec
+from baton.contracts.corrections import ID
 from baton.errors import DataError, OutputError, ParamsError
 from baton.fitting import jobs
 from baton.labelling import base_features, listing, out_of_fold, ranking
@@ -78,6 +79,13 @@ def _decided(active: params.Params, path: Path) -> dict[str, Correction]:
             f"{path} is not a list of this command, so it was not overwritten",
             got="other columns",
             expected=", ".join(listing.BETWEEN),
+            hint="name another file with --out; labels in the file that params `corrections` name are kept",
+        )
+    if path.exists() and (own := set(corrections.columns_of(path)) - listing.COLUMNS):
+        raise OutputError(
+            f"{path} has columns that would be lost, so it was not overwritten",
+            got=", ".join(sorted(own)),
+            expected=", ".join([ID, *listing.BETWEEN]),
             hint="name another file with --out; labels in the file that params `corrections` name are kept",
         )
     known: dict[str, Correction] = {}

@@ -24,6 +24,7 @@ MOST = 1_000  # characters of a text
 FORMULA = "=+-@"  # a cell that begins so is a formula to a spreadsheet
 FILE, TEXT = "file", "text"
 BETWEEN = (LABEL, "given", "suggested", "given_probability", "suggested_probability", "likely_error", "split")
+COLUMNS = frozenset({ID, *BETWEEN, FILE, TEXT, CONTENT})
 
 
 class Listed(NamedTuple):
@@ -73,8 +74,11 @@ def is_list(path: Path) -> bool:
 def excerpt(text: str) -> str:
     """Return the beginning of a text in one line, which no spreadsheet takes for a formula."""
     line = " ".join(text.split())
-    line = line if len(line) <= MOST else f"{line[: MOST - 1]}…"
-    return f"'{line}" if line[:1] in FORMULA else line
+    return _no_formula(line if len(line) <= MOST else f"{line[: MOST - 1]}…")
+
+
+def _no_formula(cell: str) -> str:
+    return f"'{cell}" if cell and cell[0] in FORMULA else cell
 
 
 def write(
@@ -118,12 +122,12 @@ def _cells(
     suggested = ranked.suggested[place]
     return {
         ID: row.id,
-        "given": names[row.label],
-        "suggested": names[suggested],
+        "given": _no_formula(names[row.label]),
+        "suggested": _no_formula(names[suggested]),
         "given_probability": f"{ranked.scores[place]:.4f}",
         "suggested_probability": f"{probabilities[place, suggested]:.4f}",
         "likely_error": "yes" if ranked.wrong[place] else "no",
         "split": row.split,
         CONTENT: row.content,
-        **row.shown,
+        **{name: _no_formula(cell) if name == FILE else cell for name, cell in row.shown.items()},
     }

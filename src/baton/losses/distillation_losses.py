@@ -78,10 +78,10 @@ def hidden(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> 
     """Return the mean squared distance of hidden states over each sample's tokens and their width, (batch,).
 
     FitNets' hint (Romero et al. 2015, arXiv:1412.6550, equation 3) as TinyBERT has it (Jiao et al. 2020,
-    arXiv:1909.10351, equation 8).
+    arXiv:1909.10351, equation 8), for states of equal width.
 
     Args:
-        student: projected to the teacher's width, (batch, length, width).
+        student: (batch, length, width).
         teacher: (batch, length, width).
         mask: 1 for tokens, (batch, length).
     """

@@ -63,7 +63,7 @@ KEYS = (
     Key("distill.soft.kind", Row(tasks="classes"), ("divergence",)),
     Key("distill.correct", Row(tasks="classes"), (False,)),
     Key("distill.standardise", Row(tasks="classes"), (False,)),
-    Key("distill.features", Row(tasks=f"{ROWS} tokens"), (None,)),  # one output for each target
+    Key("distill.features", Row(tasks=ROWS), (None,)),  # units that are not read have none
     Key("distill.states", Row("text", ROWS), (None,)),  # one document, whose states are compared, per target
     Key("distill.knowledge", Row("text", "classes"), (None,)),
     Key("distill.confidence", Row("text", "classes"), (None,)),

@@ -177,6 +177,14 @@ class Decoupled(Section):
     of_class: Annotated[float, Field(ge=0)]
     of_others: Annotated[float, Field(ge=0)]
 
+    @model_validator(mode="after")
+    def _some(self) -> "Decoupled":
+        if not self.of_class + self.of_others:
+            raise ValueError(
+                "of_class and of_others are both 0: nothing is learned from the teacher's answers"
+            )
+        return self
+
 
 class Features(Section):
     """Compare what the head reads in student and teacher; `weight` is that of the term."""
@@ -207,7 +215,7 @@ class Relations(Section):
 
 
 class Distill(Training):
-    """The student: its loss is `alpha * CE + (1 - alpha) * T**2 * KL(teacher || student at temperature T)`.
+    """The student: its loss is `alpha * L + (1 - alpha) * T**2 * D(teacher, student)`, and further terms.
 
     `teacher: cached` uses the teacher's stored logits for train; with `live` the teacher sees the same view
     as the student ("patient and consistent", Beyer et al. 2022), which augmentation requires.

@@ -63,7 +63,7 @@ def columns_of(path: Path) -> list[str]:
 
 
 def read(path: Path) -> dict[str, Correction]:
-    """Return the rows of a file by id; it is a table named *.csv, *.tsv, *.jsonl or *.parquet.
+    """Return the rows of a file, by id; it may have none. Its name ends in .csv, .tsv, .jsonl or .parquet.
 
     Raises:
         DataError: The file is not a table, lacks a column, or has rows that cannot be read.
@@ -75,7 +75,12 @@ def read(path: Path) -> dict[str, Correction]:
             raise columns.missing(path, name, names, WANTED, hint)
     wanted = (LABEL, CONTENT) if names.count(CONTENT) == 1 else (LABEL, LABEL)
     table = _Table(RAW, path)
-    readers.fill(table, form, Columns(ID, wanted, ""))
+    try:
+        readers.fill(table, form, Columns(ID, wanted, ""))
+    except DataError:
+        if table.count:
+            raise
+        return {}  # a header alone: nothing is listed
     if table.malformed:
         _refuse(path, {"rows that cannot be read": [f"{id_}: {why}" for id_, why in table.malformed.items()]})
     if CONTENT not in wanted:
@@ -161,7 +166,8 @@ def _faults(
 
 def _exists(id_: str, counts: Mapping[str, int]) -> bool:
     split, _, number = id_.partition(":")
-    return number.isascii() and number.isdecimal() and 1 <= int(number) <= counts.get(split, 0)
+    plain_ = number.isascii() and number.isdecimal() and number == str(int(number))
+    return plain_ and 1 <= int(number) <= counts.get(split, 0)
 
 
 def _refuse(path: Path, faults: Mapping[str, list[str]]) -> None:

@@ -13,7 +13,6 @@ from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMe
 
 from baton.evaluate.report.canvas import canvas
 from baton.evaluate.report.strategy_plots import COLOURS, MARKS
-from baton.evaluate.report.wording import spelled
 from baton.tasks.figure_scale import Scale
 
 Point = tuple[float, float, float, float]  # labels; value, low and high of the figure
@@ -39,7 +38,7 @@ def draw(path: Path, curves: Sequence[Course], figure: Scale) -> None:
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.yaxis.set_major_formatter(PercentFormatter(100 if not figure.share else 1))
-        axes.set(xlabel="labels of train", ylabel=spelled(figure.name))
+        axes.set(xlabel="labels of train")  # the curves may be of different figures
         axes.grid()
         axes.legend(frameon=False, loc="lower right")
 

@@ -245,7 +245,8 @@ def tests_said(task: TaskReports, metrics: Mapping[str, Any], test: Mapping[str,
     return (
         f"p is {tested}, adjusted for {family} by Holm's method; the intervals are {bounded}, "
         f"each at {100 * level:.4g}% so that all of them hold together at {percent(test['confidence'], 0)}, "
-        "and excluded differences lie beyond them. "
+        "and excluded differences lie beyond them. Other figures have 95% intervals of their own: log loss "
+        "and Brier score differ by p-values that are adjusted alike, one without a test by its interval. "
         "They cover the choice of test rows, not the training seed; "
         "a test over seeds is separate, and covers the seed, not the rows."
     )
