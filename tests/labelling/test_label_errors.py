@@ -5,13 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
 from baton.batches import text_batches
 from baton.cli import app
-from baton.labelling import label_errors
+from baton.labelling import label_errors, ranking
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent.parent
@@ -95,6 +96,14 @@ def test_columns_of_ones_own_are_never_lost(project: Path) -> None:
     result = baton("--top", "3")
     assert result.exit_code == 1 and "has columns that would be lost" in result.output
     assert "remark" in result.output and LIST.read_bytes() == before
+
+
+def test_an_empty_list_is_not_to_be_brought_back(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking, "_wrong", lambda labels, _: np.zeros(len(labels), np.bool_))
+    result = baton()
+    assert result.exit_code == 0, result.output
+    assert "nothing needs to be corrected" in result.output and "set `corrections" not in result.output
+    assert listed() == []
 
 
 def test_a_list_without_rows_can_be_made_again(project: Path) -> None:

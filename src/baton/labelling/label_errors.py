@@ -159,6 +159,9 @@ def _tell(
         f"{len(wrong):,} of {len(listed):,} labels of train and val are probably wrong; {escape(str(path))} "
         f"lists {written:,} rows without a decision and {len(decided):,} with one"
     )
+    if not written and not decided:
+        console.say("next: nothing needs to be corrected; `--top 100` lists the most suspicious rows")
+        return
     named = active.corrections == str(path)
     console.say(
         "next: write the right class into its column `label` (the given one if it is right); "
