@@ -18,13 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from baton import params
-from baton.batches import subset
 from baton.contracts import row_attributes
-from baton.labelling import label_errors, listing, out_of_fold, ranking
-from baton.train import probe
+from baton.labelling import label_errors, listing, probes, ranking
+from baton.labelling.probes import Labelled
 from benchmarks import _sides
 
 SPLITS = (*label_errors.SPLITS, "test")
@@ -106,9 +104,8 @@ def scores(ranked: ranking.Ranked, wrong: NDArray[np.bool_]) -> Found:
 def accuracy(read: label_errors.Read, labels: NDArray[Any], seed: int) -> float:
     """Return the test accuracy of a probe on these labels of train, (rows,)."""
     units = row_attributes.units(label_errors.ARRAYS, len(labels))
-    cuts = subset.folds(labels, units, out_of_fold.INNER, seed)
-    with threadpool_limits(1):
-        made = probe.fit(read.features["train"], labels, len(read.names), False, cuts)
+    train = Labelled(read.features["train"], labels, units, None, len(read.names), balanced=False)
+    made = probes.fitted(train, np.arange(len(labels)), seed)
     return float((made.logits(read.features["test"]).argmax(axis=1) == read.labels["test"]).mean())
 
 

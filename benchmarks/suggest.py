@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton import console
-from baton.annotation import curve, selection
-from baton.annotation.curve import Labelled
 from baton.batches import array_splits
 from baton.evaluate.seeds import student
+from baton.labelling import probes, selection
+from baton.labelling.probes import Labelled
 from baton.tasks import metrics
 from benchmarks import _encoder_features, _project, _sides, _vader
 from benchmarks import strategies as sets
@@ -98,8 +98,8 @@ def measured(train: Rows, test: Rows, options: Any, seed: int) -> NDArray[np.flo
     order = draw.permutation(len(train.labels))
     known, pool = order[: options.labelled], order[options.labelled :]
     start = of(train, known)
-    logits = curve.fitted(start, np.arange(len(known)), seed).logits(train.features[pool])
-    chosen = selection.choose(train.features[pool], selection.probabilities(logits), options.n, seed)
+    logits = probes.fitted(start, np.arange(len(known)), seed).logits(train.features[pool])
+    chosen = selection.choose(train.features[pool], probes.probabilities(logits), options.n, seed)
     random = [pool[draw.permutation(len(pool))[: options.n]] for _ in range(options.draws)]
     figures = [scored(train, test, np.r_[known, added], seed) for added in (pool[chosen], *random)]
     found = np.stack([figures[0], np.mean(figures[1:], axis=0)])
@@ -109,7 +109,7 @@ def measured(train: Rows, test: Rows, options: Any, seed: int) -> NDArray[np.flo
 
 def scored(train: Rows, test: Rows, rows: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
     """Return the figures on test of the probe of some rows of train, (figures,)."""
-    made = curve.fitted(of(train, rows), np.arange(len(rows)), seed)
+    made = probes.fitted(of(train, rows), np.arange(len(rows)), seed)
     found = metrics.scores(made.logits(test.features), test.labels)
     return np.array([found[name] for name in FIGURES])
 

@@ -6,7 +6,8 @@ from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 
 from baton.labelling import out_of_fold, ranking
-from baton.labelling.out_of_fold import Judged, Rows
+from baton.labelling.out_of_fold import Judged
+from baton.labelling.probes import Labelled
 
 CLASSES, WIDTH = 4, 8
 
@@ -34,9 +35,11 @@ def judged(
     others: int = 0,
 ) -> Judged:
     left = len(labels) - others
-    rows = Rows(features[:left], labels[:left], np.arange(left) if units is None else units, None)
+    rows = Labelled(
+        features[:left], labels[:left], np.arange(left) if units is None else units, None, CLASSES, False
+    )
     done: list[int] = []
-    found = out_of_fold.judge(rows, features[left:], labels[left:], CLASSES, 0, done.append)
+    found = out_of_fold.judge(rows, features[left:], labels[left:], 0, done.append)
     assert sum(done) == out_of_fold.FOLDS + 1
     return found
 

@@ -8,15 +8,15 @@ import numpy as np
 from rich.markup import escape
 
 from baton import console, params
-from baton.annotation import growth, report, selection, sheet
-from baton.annotation.words import Measured
 from baton.compare import plan
 from baton.errors import DataError, ParamsError
+from baton.labelling import growth, report, selection, sheet
+from baton.labelling.words import Measured
 from baton.tasks import figure_scale, task_figures
 
 if TYPE_CHECKING:
-    from baton.annotation.curve import Labelled
     from baton.fitting.features import Features
+    from baton.labelling.probes import Labelled
 
 CURVE, SHEET = Path("reports/learning_curve"), Path("inbox/to_label.csv")
 FEWEST = 2  # seeds of fine-tuned models, whose spread is part of the interval
@@ -61,8 +61,7 @@ def _check(asked: params.Params, seeds: str) -> None:
 
 def _probed(asked: params.Params, wanted: Sequence[int] | None, draws: int) -> Measured:
     """Return the curve of probes."""
-    from baton.annotation import curve
-    from baton.labelling import base_features
+    from baton.labelling import base_features, curve
 
     read = base_features.opened("baton learning-curve", asked)
     rows = _labelled(read, asked)
@@ -77,11 +76,10 @@ def _probed(asked: params.Params, wanted: Sequence[int] | None, draws: int) -> M
 
 def _finetuned(asked: params.Params, wanted: Sequence[int] | None, seeds: str) -> Measured:
     """Return the curve of the recipe's teacher, trained by DVC experiments as `baton compare` does."""
-    from baton.annotation import curve
     from baton.batches import array_splits
     from baton.compare import compare
     from baton.compare.strategies import ROWS, Strategies, Strategy
-    from baton.labelling import base_features
+    from baton.labelling import base_features, curve
 
     rows = sum(len(array_splits.read_ids(base_features.ARRAYS, split)) for split in ("train", "val"))
     # Small subsets have few rows of rare classes; that is what a learning curve is about.
@@ -103,10 +101,9 @@ def _finetuned(asked: params.Params, wanted: Sequence[int] | None, seeds: str) -
 
 def suggest(count: int, target: Path) -> None:
     """Run `baton suggest`."""
-    from baton.annotation import curve
     from baton.batches import array_splits
     from baton.contracts import transfer_set
-    from baton.labelling import base_features
+    from baton.labelling import base_features, probes
 
     asked = params.read()
     sheet.check(target)
@@ -124,9 +121,9 @@ def suggest(count: int, target: Path) -> None:
     free = np.flatnonzero(~array_splits.labelled(base_features.ARRAYS, transfer_set.TRANSFER))
     rows = _labelled(read, asked, np.asarray(features[: len(features) - len(free)]))
     seed = asked.finetune.seeds[0]
-    made = curve.fitted(rows, np.arange(len(rows.labels)), seed)
+    made = probes.fitted(rows, np.arange(len(rows.labels)), seed)
     pool = np.asarray(features[free])
-    places = selection.choose(pool, selection.probabilities(made.logits(pool)), count, seed)
+    places = selection.choose(pool, probes.probabilities(made.logits(pool)), count, seed)
     ids = array_splits.read_ids(base_features.ARRAYS, transfer_set.TRANSFER)
     table = Path("data/clean") / transfer_set.TABLE
     header = sheet.columns(asked.preprocess, asked.preprocess.text_pair_column is not None)
@@ -141,9 +138,9 @@ def suggest(count: int, target: Path) -> None:
 
 def _labelled(read: "Features", asked: params.Params, train: "np.ndarray | None" = None) -> "Labelled":
     """Return the rows with labels; `train` are the features of train if they are known already."""
-    from baton.annotation.curve import Labelled
     from baton.contracts import row_attributes
     from baton.labelling import base_features
+    from baton.labelling.probes import Labelled
 
     data = read.job.data
     rows = len(data.splits["train"])

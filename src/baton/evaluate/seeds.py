@@ -19,7 +19,7 @@ from baton.contracts.predictions import HINT
 from baton.errors import DataError
 from baton.evaluate import proportions
 from baton.evaluate.inputs import Rows, read_fitted, read_logits
-from baton.evaluate.report.wording import spelled
+from baton.evaluate.report.wording import p_value, spelled
 from baton.evaluate.task_reports import TaskReports
 from baton.tasks import task_figures
 from baton.tasks.figure_scale import Scale
@@ -196,19 +196,13 @@ def _verdict(own: Mapping[str, Any], main: Scale, confidence: float) -> str:
         )
         return f"{unclear}: {same} ({shown})."
     low, high = (main.number(end, 2, "+") for end in own[f"{key}_interval"])
-    p_value = own[f"{main.name}_p"]
-    p = f"t-test paired by seed {_p(p_value)}"
+    p = f"t-test paired by seed {p_value(own[f'{main.name}_p'])}"
     evidence = f"{shown}, {100 * confidence:.0f}% interval {low} to {high}, {p}"
-    if p_value >= 1 - confidence:
+    if own[f"{main.name}_p"] >= 1 - confidence:
         return f"{unclear} ({evidence})."
     helps = main.gain(own[key]) > 0
     verdict = "[bold green]Distillation helps[/]" if helps else "[bold red]Distillation hurts[/]"
     return f"{verdict} on these test rows, {over} ({evidence}){f'; it {others}' if others else ''}."
-
-
-def _p(value: float) -> str:
-    """Return a p-value in words."""
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
 
 
 def _others(own: Mapping[str, Any], main: Scale, limit: float) -> str:
@@ -220,9 +214,9 @@ def _others(own: Mapping[str, Any], main: Scale, limit: float) -> str:
 
     names = [key.removesuffix("_p") for key in own if key.endswith("_p") and key != f"{main.name}_p"]
     sides: dict[str, list[str]] = {"helps": [], "hurts": []}
-    for name, p_value in zip(names, proportions.holm([own[f"{name}_p"] for name in names]), strict=True):
-        if p_value < limit:
+    for name, p in zip(names, proportions.holm([own[f"{name}_p"] for name in names]), strict=True):
+        if p < limit:
             scale, change = scale_of(name), own[f"{name}_difference"]
-            shown = f"{figure_name(name)} ({signed(scale, change)}{scale.points}, {_p(p_value)})"
+            shown = f"{figure_name(name)} ({signed(scale, change)}{scale.points}, {p_value(p)})"
             sides["helps" if scale.gain(change) > 0 else "hurts"].append(shown)
     return " and ".join(f"[bold]{word}[/] in {listed(some)}" for word, some in sides.items() if some)

@@ -21,6 +21,7 @@ from baton.errors import DataError, OutputError, ParamsError
 from baton.fitting import jobs
 from baton.labelling import base_features, listing, out_of_fold, ranking
 from baton.labelling.listing import Listed
+from baton.labelling.probes import Labelled
 from baton.tables import corrections
 from baton.tables.corrections import Correction
 
@@ -130,11 +131,11 @@ def judge(seed: int, found: Read) -> out_of_fold.Judged:
     count = len(found.labels["train"])
     units = row_attributes.units(ARRAYS, count)
     weights = row_attributes.weights(ARRAYS, "train", count)
-    train = out_of_fold.Rows(found.features["train"], found.labels["train"], units, weights)
+    train = Labelled(
+        found.features["train"], found.labels["train"], units, weights, len(found.names), balanced=False
+    )
     with console.progress("probes", out_of_fold.FOLDS + 1, "fits") as advance:
-        return out_of_fold.judge(
-            train, found.features["val"], found.labels["val"], len(found.names), seed, advance
-        )
+        return out_of_fold.judge(train, found.features["val"], found.labels["val"], seed, advance)
 
 
 def _tell(

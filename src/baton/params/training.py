@@ -87,6 +87,12 @@ class Training(Section):
         (seed,) = self.seeds
         return seed
 
+    @property
+    def mixes(self) -> bool:
+        """Whether samples are mixed, and so have several classes."""
+        varied = self.augmentation
+        return varied is not None and (varied.mixup > 0 or getattr(varied, "cutmix", 0.0) > 0)
+
     def of(self, seed: int) -> Self:
         """Return the params of the training run with this seed."""
         return self.model_copy(update={"seeds": (seed,)})
@@ -149,10 +155,8 @@ class Finetune(Training):
 
     @model_validator(mode="after")
     def _unmixed(self) -> "Finetune":
-        varied = self.augmentation
-        mixes = varied is not None and (varied.mixup > 0 or getattr(varied, "cutmix", 0.0) > 0)
         whole = [own.kind for own in strategies(self.strategy) if own.kind in ("pairs", "episodes")]
-        if mixes and whole:
+        if self.mixes and whole:
             raise ValueError(
                 f"strategy {whole[0]} asks whether two samples have one class, and mixed ones have several: "
                 "set augmentation.mixup to 0.0 (of images also cutmix), or strategy to another kind"
@@ -268,10 +272,8 @@ class Distill(Training):
 
     @model_validator(mode="after")
     def _one_class(self) -> "Distill":
-        varied = self.augmentation
-        mixes = varied is not None and (varied.mixup > 0 or getattr(varied, "cutmix", 0.0) > 0)
         asks = "correct" if self.correct else "soft: decoupled" if self.soft.kind == "decoupled" else ""
-        if mixes and asks:
+        if self.mixes and asks:
             raise ValueError(
                 f"{asks} asks for a row's class, and mixed rows have several: set augmentation.mixup to 0.0 "
                 "(of images also cutmix), or do without it"

@@ -20,7 +20,7 @@ from baton.evaluate import (
 )
 from baton.evaluate.evaluation import TRANSFORMERS
 from baton.evaluate.report import differences
-from baton.evaluate.report.wording import amount, percent, spelled
+from baton.evaluate.report.wording import amount, p_value, percent, spelled
 from baton.evaluate.task_reports import TaskReports
 from baton.tasks import figure_scale
 from baton.tasks.figure_scale import Scale
@@ -220,10 +220,6 @@ def _verdict(figures: dict[str, Any], test: dict[str, Any], figure: Scale) -> in
 
 def _evidence(figures: dict[str, Any], test: dict[str, Any], figure: Scale) -> str:
     low, high = figures["holm_interval"]
-    p_value = figures["holm_p"]
-    shown = (
-        "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}" if p_value < 0.1 else f"p = {p_value:.2f}"
-    )
     change = f"{figure.number(figures[f'{figure.name}_difference'], sign='+')}{figure.points}"
     more = ""
     if _verdict(figures, test, figure) == 0:
@@ -231,7 +227,7 @@ def _evidence(figures: dict[str, Any], test: dict[str, Any], figure: Scale) -> s
     elif low <= 0 <= high:
         more = "; they differ, but it is not clear by how much"
     bounds = f"{figure.number(low, sign='+')} to {figure.number(high, sign='+')}"
-    return f"{change} of {spelled(figure.name)}, interval {bounds}, {shown}{more}"
+    return f"{change} of {spelled(figure.name)}, interval {bounds}, {p_value(figures['holm_p'])}{more}"
 
 
 def tests_said(task: TaskReports, metrics: Mapping[str, Any], test: Mapping[str, Any]) -> str:

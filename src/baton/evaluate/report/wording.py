@@ -30,6 +30,11 @@ def capital(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}"
 
 
+def p_value(value: float) -> str:
+    """Return a p-value in words."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
+
+
 def percent(share: float, digits: int = 1) -> str:
     """Return a share as a percentage."""
     return f"{100 * share:.{digits}f}%"

@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.annotation import power_law, resampling
-from baton.annotation.curve import Curve
-from baton.annotation.power_law import PowerLaw
-from baton.annotation.resampling import Estimate, estimate
 from baton.errors import DataError
+from baton.labelling import power_law, resampling
+from baton.labelling.curve import Curve
+from baton.labelling.power_law import PowerLaw
+from baton.labelling.resampling import Estimate, estimate
 
 Floats = NDArray[np.float64]
 Verdict = Literal["grows", "flat", "noisy", "unpredicted"]

@@ -5,9 +5,9 @@ Input: a growth and how its figure is written -> sentences.
 
 from dataclasses import dataclass
 
-from baton.annotation.growth import FARTHEST, Growth
-from baton.annotation.resampling import Estimate
 from baton.evaluate.report.wording import capital, spelled
+from baton.labelling.growth import FARTHEST, Growth
+from baton.labelling.resampling import Estimate
 from baton.tasks.figure_scale import Scale
 
 

@@ -10,17 +10,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from baton.annotation import subsets
 from baton.batches import subset
+from baton.labelling import subsets
+from baton.labelling.probes import Labelled, fitted
 from baton.tasks import metrics
-from baton.train import probe
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 FOLDS = 5  # a row is measured by probes of the other folds
-INNER = 3  # folds that choose a probe's regularisation
 AT_ONCE = 64  # resamples
 
 
@@ -33,27 +31,6 @@ class Curve:
     resampled: Floats  # (resamples, sizes, draws): the same on rows drawn with replacement
     pool: int  # all labels, of which those of a draw are a part
     models: int = 1  # of each size and draw, with labels of their own, of which the error is the mean
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Rows with labels."""
-
-    features: NDArray[np.float32]  # (rows, width)
-    labels: Integers  # (rows,)
-    units: Integers  # (rows,): rows of one unit stay together in cross-validation
-    weights: NDArray[np.float32] | None  # (rows,)
-    classes: int
-    balanced: bool  # whether each class has the same weight
-
-
-def fitted(rows: Labelled, chosen: Integers, seed: int) -> probe.Probe:
-    """Return the probe of the rows at `chosen`."""
-    labels = rows.labels[chosen]
-    weights = None if rows.weights is None else rows.weights[chosen]
-    cuts = subset.folds(labels, rows.units[chosen], INNER, seed)
-    with threadpool_limits(1):  # as in `labelling.out_of_fold`
-        return probe.fit(rows.features[chosen], labels, rows.classes, rows.balanced, cuts, weights)
 
 
 def work(rows: Labelled, draws: int, seed: int) -> int:

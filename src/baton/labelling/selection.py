@@ -9,8 +9,6 @@ features and probabilities -> places of rows, first those of the clusters that w
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.tasks import metrics
-
 CANDIDATES = 10  # times the rows that are wanted (beta in the paper)
 
 
@@ -21,11 +19,6 @@ def uncertainty(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     two = np.partition(shares, -2, axis=1)[:, -2:]
     return np.asarray(1 - (two[:, 1] - two[:, 0]))
-
-
-def probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return softmax of logits (rows, classes)."""
-    return np.exp(metrics.log_probabilities(logits))
 
 
 def choose(

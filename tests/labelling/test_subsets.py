@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from baton.annotation import subsets
+from baton.labelling import subsets
 
 
 def test_each_beginning_has_the_classes_in_their_shares() -> None:

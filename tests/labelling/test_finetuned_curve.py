@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone]
 PROGRAM = """
 from pathlib import Path
 from baton import params
-from baton.annotation import report
+from baton.labelling import report
 from baton.cli import growth_commands
 found = growth_commands._finetuned(params.read(), [50], "1,2")
 report.write(Path("curve"), [found], 0.95)

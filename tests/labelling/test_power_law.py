@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from baton.annotation import power_law
+from baton.labelling import power_law
 
 SIZES = np.array([25.0, 50, 100, 200, 400, 800])
 EQUAL = np.ones(len(SIZES))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from baton.annotation import selection
+from baton.labelling import selection
 
 
 def pool(rows: int = 600) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

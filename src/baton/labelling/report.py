@@ -11,12 +11,12 @@ from typing import Any
 from rich.markup import escape
 
 from baton import console, storage
-from baton.annotation import words
-from baton.annotation.resampling import Estimate
-from baton.annotation.words import Measured
 from baton.evaluate.report import csv_files
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import percent, spelled
+from baton.labelling import words
+from baton.labelling.resampling import Estimate
+from baton.labelling.words import Measured
 
 
 def write(folder: Path, curves: Sequence[Measured], confidence: float) -> None:

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from baton.annotation import curve
+from baton.labelling import curve, probes
 
 
-def labelled(rows: int = 75, noise: float = 1.0, tell: bool = True) -> curve.Labelled:
+def labelled(rows: int = 75, noise: float = 1.0, tell: bool = True) -> probes.Labelled:
     draw = np.random.default_rng(0)
     labels = draw.permutation(np.arange(rows) % 3)
     centres = draw.normal(size=(3, 20)) * tell
     features = (centres[labels] + noise * draw.normal(size=(rows, 20))).astype(np.float32)
-    return curve.Labelled(features, labels, np.arange(rows), None, 3, False)
+    return probes.Labelled(features, labels, np.arange(rows), None, 3, False)
 
 
 def test_more_labels_make_fewer_errors() -> None:
@@ -43,8 +43,8 @@ def test_rows_of_one_unit_are_not_parted() -> None:
     draw = np.random.default_rng(1)
     labels = np.repeat(draw.integers(0, 2, 40), 2)
     features = np.repeat(draw.normal(size=(40, 200)), 2, axis=0).astype(np.float32)
-    together = curve.Labelled(features, labels, np.repeat(np.arange(40), 2), None, 2, False)
-    parted = curve.Labelled(features, labels, np.arange(80), None, 2, False)
+    together = probes.Labelled(features, labels, np.repeat(np.arange(40), 2), None, 2, False)
+    parted = probes.Labelled(features, labels, np.arange(80), None, 2, False)
     assert curve.probed(together, "accuracy", 1, 2, 0).errors[-1, 0] > 0.35
     assert curve.probed(parted, "accuracy", 1, 2, 0).errors[-1, 0] < 0.25
 

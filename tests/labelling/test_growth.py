@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from baton.annotation import curve, growth, resampling
 from baton.errors import DataError
-from tests.annotation.made_up import law, simulated
+from baton.labelling import curve, growth, resampling
+from tests.labelling.made_up import law, simulated
 
 CONFIDENCE = 0.95
 

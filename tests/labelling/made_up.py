@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from baton.annotation import curve, subsets
+from baton.labelling import curve, subsets
 
 FLOOR, SCALE, EXPONENT = 0.05, 1.6, 0.5
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from baton.annotation import growth, report, words
-from baton.annotation.words import Measured
+from baton.labelling import growth, report, words
+from baton.labelling.words import Measured
 from tests import tiny
-from tests.annotation.made_up import simulated
+from tests.labelling.made_up import simulated
 
 
 def measured(seed: int = 0, **changes: float) -> Measured:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.annotation.curve import Curve
+from baton.labelling.curve import Curve
 
 Floats = NDArray[np.float64]
 
