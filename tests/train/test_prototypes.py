@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax, softmax
 
+from baton.batches import subset
 from baton.train import prototypes
 
 DRAW = np.random.default_rng(0)
@@ -13,9 +15,13 @@ def features(rows: int = 60, width: int = 5, classes: int = 3) -> tuple[np.ndarr
     return (DRAW.normal(size=(rows, width)) + 100 + labels[:, None]).astype(np.float32), labels
 
 
+def folds(labels: np.ndarray) -> list[subset.Fold]:
+    return subset.folds(labels, np.arange(len(labels)), 5, 0)
+
+
 def test_logits_are_cosines_with_the_means_of_directions() -> None:
     read, labels = features()
-    made = prototypes.fit(read, labels, 3)
+    made = prototypes.fit(read, labels, 3, folds(labels))
     rows = read.astype(np.float64)
     centre = np.mean([rows[labels == label].mean(axis=0) for label in range(3)], axis=0)
     directions = (rows - centre) / np.linalg.norm(rows - centre, axis=1)[:, None]
@@ -24,35 +30,60 @@ def test_logits_are_cosines_with_the_means_of_directions() -> None:
     got = made.logits(read).astype(np.float64)
     assert (got.argmax(axis=1) == cosines.argmax(axis=1)).all()
     ratios = got / (cosines * np.linalg.norm(rows - centre, axis=1)[:, None])
-    assert np.ptp(ratios) / ratios.mean() < 1e-2, "the same concentration for all"
+    assert np.ptp(ratios) / ratios.mean() < 1e-2, "the same scale for all"
 
 
-def test_the_concentration_is_that_of_the_distribution() -> None:
-    """Directions of normal vectors around a mean are nearly a von Mises-Fisher distribution."""
-    width, kappa, rows = 400, 300.0, 3000
-    centres = DRAW.normal(size=(2, width))
-    labels = np.arange(rows) % 2
-    # Of a normal distribution with variance 1 / kappa around a mean of length 1, given its length.
-    unit = centres / np.linalg.norm(centres, axis=1)[:, None]
-    read = unit[labels] + DRAW.normal(size=(rows, width)) / np.sqrt(kappa)
-    few, many = (prototypes.fit(read[:count].astype(np.float32), labels[:count], 2) for count in (16, rows))
-    lengths = [np.linalg.norm(own.weight, axis=1).mean() for own in (few, many)]
-    assert lengths[0] == pytest.approx(lengths[1], rel=0.35), "few rows do not make it surer"
-    answers = np.exp(many.logits(read.astype(np.float32)).astype(np.float64))
-    sure = answers[np.arange(rows), labels] / answers.sum(axis=1)
-    assert sure.mean() == pytest.approx((answers.argmax(axis=1) == labels).mean(), abs=0.05), "calibrated"
+def spread(rows: int, noise: float, width: int = 60, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Return features that differ by class in few directions, and by `noise` in one that says nothing."""
+    centres = np.random.default_rng(1).normal(size=(classes, width))
+    labels = np.arange(rows) % classes
+    read = centres[labels] + DRAW.normal(size=(rows, width)) * np.linspace(noise, 0.1, width)
+    return read.astype(np.float32), labels
+
+
+@pytest.mark.parametrize("noise", [4.0, 6.0])
+def test_answers_are_as_sure_as_they_are_right(noise: float) -> None:
+    read, labels = spread(400, noise)
+    made = prototypes.fit(read, labels, 10, folds(labels))
+    unseen, right = spread(5000, noise)
+    answers = softmax(made.logits(unseen).astype(np.float64), axis=1)
+    accuracy = (answers.argmax(axis=1) == right).mean()
+    assert 0.2 < accuracy < 0.95
+    assert answers.max(axis=1).mean() == pytest.approx(accuracy, abs=0.06)
+
+
+def test_the_scale_has_the_lowest_loss_over_the_folds() -> None:
+    read, labels = spread(80, 6.0)
+    cuts = folds(labels)
+    scale = np.linalg.norm(prototypes.fit(read, labels, 10, cuts).weight)
+    scale /= np.linalg.norm(prototypes.fit(read, labels, 10, []).weight)
+    heads = [prototypes.fit(read[fitted], labels[fitted], 10, []) for fitted, _ in cuts]
+    told = np.concatenate([own.logits(read[scored]) for own, (_, scored) in zip(heads, cuts, strict=True)])
+    right = np.concatenate([labels[scored] for _, scored in cuts])
+
+    def loss(factor: float) -> float:
+        return -float(log_softmax(factor * told, axis=1)[np.arange(len(right)), right].mean())
+
+    assert loss(scale) < min(loss(1.02 * scale), loss(scale / 1.02))
+
+
+def test_without_folds_that_score_the_scale_is_one() -> None:
+    read, labels = features(rows=3)
+    alone = [(np.delete(np.arange(3), row), np.array([row])) for row in range(3)]
+    bare, made = prototypes.fit(read, labels, 3, []), prototypes.fit(read, labels, 3, alone)
+    assert (made.weight == bare.weight).all()
 
 
 def test_a_class_without_rows_is_never_predicted() -> None:
     read, labels = features()
-    made = prototypes.fit(read, labels, 5)
+    made = prototypes.fit(read, labels, 5, folds(labels))
     far = np.concatenate([read, 50 * DRAW.normal(size=(200, 5)).astype(np.float32)])
     assert made.logits(far).argmax(axis=1).max() < 3
 
 
 def test_one_row_of_each_class_is_enough() -> None:
     read, labels = features(rows=3)
-    made = prototypes.fit(read, labels, 3)
+    made = prototypes.fit(read, labels, 3, folds(labels))
     assert (made.logits(read).argmax(axis=1) == labels).all()
 
 
@@ -61,11 +92,11 @@ def test_a_row_of_weight_two_counts_twice() -> None:
     twice = np.concatenate([np.arange(60), np.arange(20)])
     weights = np.where(np.arange(60) < 20, 2.0, 1.0).astype(np.float32)
     weighted, repeated = (
-        prototypes.fit(read, labels, 3, weights),
-        prototypes.fit(read[twice], labels[twice], 3),
+        prototypes.fit(read, labels, 3, folds(labels), weights),
+        prototypes.fit(read[twice], labels[twice], 3, folds(labels[twice])),
     )
-    # The concentration differs a little: a row that counts twice is still one row.
+    # The scale may differ a little: folds of other rows.
     shares = [own.weight / np.linalg.norm(own.weight) for own in (weighted, repeated)]
     assert shares[0] == pytest.approx(shares[1], abs=1e-5)
-    unweighted = prototypes.fit(read, labels, 3).weight
+    unweighted = prototypes.fit(read, labels, 3, folds(labels)).weight
     assert np.abs(unweighted / np.linalg.norm(unweighted) - shares[0]).max() > 1e-3

@@ -159,13 +159,13 @@ def _linear(read: NDArray[np.float32], split: Split, settings: params.Finetune, 
     weights = row_attributes.weights(ARRAYS, "train", len(whole))
     own = None if weights is None else weights[rows]
     labels, task = split.targets.all, job.data.task
-    if isinstance(settings.strategy, params.PrototypesStrategy):
-        return distributed.once(lambda: prototypes.fit(read, labels, task.width, own))
     balanced = settings.class_weights == "balanced"
     if isinstance(settings.strategy, params.PairsStrategy):
         return distributed.once(lambda: probe.of_directions(read, labels, task.width, balanced, own))
     units = row_attributes.units(ARRAYS, len(whole))[rows]
     inner = subset.folds(labels, units, INNER, settings.seed)
+    if isinstance(settings.strategy, params.PrototypesStrategy):
+        return distributed.once(lambda: prototypes.fit(read, labels, task.width, inner, own))
     if isinstance(task, Labels):
         return distributed.once(lambda: label_probe.fit(read, labels, balanced, inner, own))
     return distributed.once(lambda: probe.fit(read, labels, task.width, balanced, inner, own))
