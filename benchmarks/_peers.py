@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from baton import params
 from baton.arrays import text_arrays
 from baton.models import model_folder
 from baton.runtime import resolve
@@ -53,7 +54,9 @@ def trainer(work: Work, peer: Peer) -> Measured:
                 clock.stop()
 
     with tempfile.TemporaryDirectory() as folder:
-        arguments = transformers.TrainingArguments(output_dir=folder, **flags(work, peer, machine, len(rows)))
+        arguments = transformers.TrainingArguments(
+            output_dir=folder, **flags(settings, peer, machine, len(rows), work.steps is not None)
+        )
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             work.project / "data/base", local_files_only=True
         )
@@ -74,10 +77,14 @@ def trainer(work: Work, peer: Peer) -> Measured:
     return Measured(clock.rate(), padding, _sides.peak_memory(), accuracy, accuracy)
 
 
-def flags(work: Work, peer: Peer, machine: resolve.Runtime, documents: int) -> dict[str, Any]:
-    """Return TrainingArguments with the recipe's optimizer, without costly extras; `best_flags` add speed."""
-    settings = work.settings
-    epochs = 1 if work.steps else settings.epochs
+def flags(
+    settings: params.Training, peer: Peer, machine: resolve.Runtime, documents: int, chosen_steps: bool
+) -> dict[str, Any]:
+    """Return TrainingArguments with the recipe's optimizer, without costly extras; `best_flags` add speed.
+
+    With `chosen_steps` the documents are those of one epoch's steps, in order.
+    """
+    epochs = 1 if chosen_steps else settings.epochs
     steps = epochs * -(-documents // settings.batch_size)
     common = {
         "per_device_train_batch_size": settings.batch_size,
@@ -106,7 +113,7 @@ def flags(work: Work, peer: Peer, machine: resolve.Runtime, documents: int) -> d
     return (
         common
         | (best if peer.best_flags else {})
-        | ({"train_sampling_strategy": "sequential"} if work.steps else {})
+        | ({"train_sampling_strategy": "sequential"} if chosen_steps else {})
     )
 
 
@@ -194,12 +201,17 @@ def same_model(work: Work, attention: str) -> nn.Module:
     model = model_folder.create(
         work.project / "data/base", settings.head, meta.task.width, settings, "sdpa", meta.input
     )
+    return WithLoss(usual(model, attention), settings.label_smoothing)
+
+
+def usual(model: model_folder.Classifier, attention: str) -> model_folder.Classifier:
+    """Give our classifier transformers' attention and torch's dropout, in place."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Dropout):
                 setattr(module, name, nn.Dropout(child.p))
     model.backbone.set_attn_implementation(attention)
-    return WithLoss(model, settings.label_smoothing)
+    return model
 
 
 def sequence_classifier(work: Work, attention: str) -> Any:
