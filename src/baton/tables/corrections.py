@@ -75,12 +75,7 @@ def read(path: Path) -> dict[str, Correction]:
             raise columns.missing(path, name, names, WANTED, hint)
     wanted = (LABEL, CONTENT) if names.count(CONTENT) == 1 else (LABEL, LABEL)
     table = _Table(RAW, path)
-    try:
-        readers.fill(table, form, Columns(ID, wanted, ""))
-    except DataError:
-        if table.count:
-            raise
-        return {}  # a header alone: nothing is listed
+    readers.fill(table, form, Columns(ID, wanted, ""), may_be_empty=True)
     if table.malformed:
         _refuse(path, {"rows that cannot be read": [f"{id_}: {why}" for id_, why in table.malformed.items()]})
     if CONTENT not in wanted:

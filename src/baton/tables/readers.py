@@ -41,7 +41,7 @@ def read(
     return table
 
 
-def fill(table: RawTable, form: params.Format, wanted: Columns) -> None:
+def fill(table: RawTable, form: params.Format, wanted: Columns, *, may_be_empty: bool = False) -> None:
     """Read the file (or folder of files) of an empty table into it.
 
     Raises:
@@ -57,7 +57,7 @@ def fill(table: RawTable, form: params.Format, wanted: Columns) -> None:
         )
     else:
         _read_file(table, form, wanted)
-    if not table.count:
+    if not table.count and not may_be_empty:
         hint = "check the file that `source` names"
         hint += f", and `skip_lines` and `columns` of {wanted.section}.format" if wanted.section else ""
         raise DataError(
