@@ -32,7 +32,7 @@ from baton.evaluate import (
     slices,
 )
 from baton.evaluate.evaluation import Evaluation
-from baton.evaluate.report import csv_tables, plots, terminal
+from baton.evaluate.report import csv_tables, plots, terminal_validation
 from baton.evaluate.report.html import page
 from baton.evaluate.report.html.about import About
 from baton.evaluate.report.html.csv_reading import Reports
@@ -81,7 +81,7 @@ def main() -> None:
         track(run, subject.task.tracked, figures, timings)
     # `make repro` shows the summary at the very end, even when this stage had nothing to do.
     if os.environ.get("BATON_SUMMARY") != "later":
-        terminal.show(REPORTS)
+        terminal_validation.show(REPORTS)
 
 
 def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evaluation, dict[str, Any]]:

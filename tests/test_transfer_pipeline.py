@@ -63,7 +63,7 @@ def test_all_six_stages_run(project: Project) -> None:
     trained = storage.read_json(folder / "metrics/distill.json")
     # The control has the rows with labels, and at least the student's steps.
     assert 0 <= trained["control"]["steps"] - trained["student"]["steps"] < 4
-    said = project.run(*BATON, "summary").stdout
+    said = project.run(*BATON, "summary", "--test").stdout
     assert "without; the control from the former" in said and "their mean" in said
 
 

@@ -16,7 +16,7 @@ from baton import params, storage
 from baton.contracts import input_spec, predictions, task_spec
 from baton.errors import DataError
 from baton.evaluate import seeds
-from baton.evaluate.report import plots, terminal
+from baton.evaluate.report import plots, terminal, terminal_validation
 from baton.measure import speed
 from baton.tasks import metrics
 from stages import evaluate
@@ -487,6 +487,33 @@ def test_summary_without_or_with_foreign_files(
         terminal.show(Path("reports"))
     with pytest.raises(DataError, match="unexpected layout"):
         words({"teacher": {}}, {"models": {}}, capsys)
+
+
+def test_validation_is_shown_without_test_and_looks_at_test_are_counted(
+    ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready()
+    report = json.loads(Path("reports/metrics.json").read_text())
+    capsys.readouterr()
+
+    def said() -> str:
+        terminal_validation.show(Path("reports"))
+        return " ".join(capsys.readouterr().out.split())
+
+    first = said()
+    rows = report["recommended"]["rows"]
+    assert f"validation split: {rows} rows" in first and "shown no result on these test rows" in first
+    for name, score in report["recommended"]["scores"].items():
+        assert name in first and f"{100 * score:.1f}%" in first
+    assert f"{report['test']['rows']:,} rows" not in first and "test split" not in first
+    assert [terminal_validation.looked(Path("reports")) for _ in range(2)] == [1, 1], "the same result again"
+    assert "has shown 1 result on these" in said()
+    storage.write_json(Path("reports/metrics.json"), report | {"another": 1})
+    assert terminal_validation.looked(Path("reports")) == 2
+    assert "2 results on these test rows in this project; what is chosen by test looks better" in said()
+    with Path("data/clean/test.parquet").open("ab") as file:
+        file.write(b"other rows")
+    assert "no result on these" in said()
 
 
 def test_summary_shows_the_top_five_where_there_are_many_classes(

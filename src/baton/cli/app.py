@@ -3,7 +3,7 @@
     baton recipes     list the complete params files that ship with Baton
     baton use NAME    make one of them the active params.yaml
     baton inbox       check that DVC can read every file in inbox/
-    baton summary     show the results of the last run
+    baton summary     show the results of the last run, on validation or on test
     baton sync        deliver waiting journals to MLflow, and what DVC knows only after a stage has ended
     baton trace X     show the origin of X and what was made from it: a run, model, version, file or commit
     baton register    make the trained model the challenger
@@ -122,11 +122,19 @@ def inbox() -> None:
 
 
 @app.command()
-def summary() -> None:
-    """Show the results of the last run (reports/metrics.json, reports/timings.json)."""
-    from baton.evaluate.report import terminal as shown
+def summary(
+    test: Annotated[
+        bool, typer.Option("--test", help="Show the figures on test; how often that is done is counted.")
+    ] = False,
+) -> None:
+    """Show the results of the last run on validation, or on test (reports/metrics.json and timings.json)."""
+    from baton.evaluate.report import terminal, terminal_validation
 
-    shown.show(REPORTS)
+    if not test:
+        terminal_validation.show(REPORTS)
+        return
+    terminal.show(REPORTS)
+    console.say(f"[dim]{terminal_validation.looks_said(terminal_validation.looked(REPORTS))}[/]")
 
 
 @app.command()

@@ -1,9 +1,10 @@
-"""The results on one screen, from reports/metrics.json and reports/timings.json alone.
+"""The results on test on one screen, from reports/metrics.json and reports/timings.json alone.
 
-Shown by the `evaluate` stage and by `baton summary`.
+Shown by `baton summary --test`.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,7 @@ def show(reports: Path) -> None:
     Raises:
         DataError: a file is missing or is not of this version.
     """
-    metrics, timings = _read(reports / "metrics.json"), _read(reports / "timings.json")
-    try:
+    with of_this_version(reports) as (metrics, timings):
         test, speeds = metrics["test"], timings["models"]
         task = task_reports.of(results.task_of(test))
         models = [name for name in TRANSFORMERS if name in metrics] + list(test["baselines"])
@@ -50,14 +50,6 @@ def show(reports: Path) -> None:
         beyond = task.beyond_summary(shown, test)
         sentences = _sentences(task, metrics, timings)
         tests = tests_said(task, metrics, test)
-    except (KeyError, TypeError) as error:
-        got = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise DataError(
-            f"{reports} has an unexpected layout",
-            got=got,
-            expected="files written by `evaluate`",
-            hint="run `dvc repro evaluate`",
-        ) from None
     counted = (
         "" if task.spec.outputs == "text" else f", {amount(test[task.words.counted], task.words.counted)}"
     )
@@ -80,6 +72,26 @@ def show(reports: Path) -> None:
         "`make ui` for curves and models in MLflow, `dvc plots show` for plots, "
         f"{reports}/ for figures and tables"
     )
+
+
+@contextlib.contextmanager
+def of_this_version(reports: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield the contents of metrics.json and timings.json; what is missing in them is one error.
+
+    Raises:
+        DataError: a file is missing or is not of this version.
+    """
+    metrics, timings = _read(reports / "metrics.json"), _read(reports / "timings.json")
+    try:
+        yield metrics, timings
+    except (KeyError, TypeError) as error:
+        got = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(
+            f"{reports} has an unexpected layout",
+            got=got,
+            expected="files written by `evaluate`",
+            hint="run `dvc repro evaluate`",
+        ) from None
 
 
 def _read(path: Path) -> dict[str, Any]:
