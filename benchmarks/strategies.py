@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with tempfile.TemporaryDirectory() as name:
             _vader.write(Path(name), project / "inbox")
     with (project / params.PATH).open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump(edited(options.set), file)
+        YAML(typ="safe", pure=True).dump(edited(options.set, options.rows, options.max_length), file)
     words = ["--no-models", "--labels", options.labels, "--seeds", options.seeds]
     words += ["--file", str(options.file.resolve())]
     if options.strategies:
@@ -60,6 +60,10 @@ def parse(arguments: Sequence[str] | None) -> Any:
     parser.add_argument("--set", choices=list(RECIPES), required=True)
     parser.add_argument("--labels", default="8,32,128,all", help="of each class (default 8,32,128,all)")
     parser.add_argument("--seeds", default="0,1,2,3,4", help="default: 0,1,2,3,4")
+    parser.add_argument(
+        "--rows", type=int, help="the most rows of train, with labels or without (default: all)"
+    )
+    parser.add_argument("--max-length", type=int, help="tokens of a text (default: the recipe's)")
     parser.add_argument("--strategies", help="names, with commas (default: all of the file)")
     parser.add_argument(
         "--file", type=Path, default=_project.ROOT / "strategies.yaml", help="default: strategies.yaml"
@@ -67,8 +71,8 @@ def parse(arguments: Sequence[str] | None) -> Any:
     return parser.parse_args(arguments)
 
 
-def edited(name: str) -> dict[str, Any]:
-    """Return the params of a set."""
+def edited(name: str, rows: int | None = None, max_length: int | None = None) -> dict[str, Any]:
+    """Return the params of a set, with at most so many rows of train and tokens of a text."""
     made = params.read_raw(_project.ROOT / "recipes" / f"{RECIPES[name]}.yaml")
     if name == "20newsgroups":
         made["preprocess"]["limit"]["test"] = TEST_ROWS
@@ -76,6 +80,10 @@ def edited(name: str) -> dict[str, Any]:
         made["source"] |= {"files": {"train": "inbox/films.csv"}, "licence": _vader.LICENCE}
         made["preprocess"]["group_column"] = "document"
         made["tokenize"] |= {"max_length": 64, "truncation": {"kind": "head"}}
+    if rows:
+        made["preprocess"]["limit"]["train"] = rows
+    if max_length:
+        made["tokenize"]["max_length"] = max_length
     made["preprocess"]["checks"]["small_class"] = "keep"  # few labels leave few rows for validation
     return made
 
