@@ -10,6 +10,7 @@ seeds, on test), metrics/distill.json and curves/distill.csv. DVC runs it as `sh
 interruption it resumes where it stopped.
 """
 
+import contextlib
 import itertools
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from baton.batches.sequence_batches import SequenceSplit
 from baton.contracts.task_spec import Sequence
 from baton.contracts.written_texts import Texts
 from baton.distill import student, taught_texts
-from baton.fitting import jobs, lessons, seed_choice, teaching, trainings
+from baton.fitting import costs, jobs, lessons, seed_choice, teaching, trainings
 from baton.losses import loss, task_losses
 from baton.models import model_folder
 from baton.runtime import resolve, sharding
@@ -48,6 +49,7 @@ def main() -> None:
         written = by_texts(settings, data)
         taught = lessons.Lesson(job, labels_only, []) if written else lessons.lesson(settings, job, weights)
         alone = lessons.Lesson(job, labels_only, taught.companions)
+        spent = costs.Costs(job.checkpoints.begun(settings.seeds), job.reused)
         trained = seed_choice.Trained("student", settings.metric, task_figures.of(data.task))
         for seed, (name, own) in itertools.product(settings.seeds, (("student", taught), ("control", alone))):
             resolve.seed_everything(seed)
@@ -58,7 +60,8 @@ def main() -> None:
             learnt = from_texts(job, one) if written and name == "student" else own.job
             if name == "control" and taught.job.whole != job.whole:  # as many steps as the student
                 one = one.model_copy(update={"min_steps": max(one.min_steps, steps)})
-            with own.compared(model):
+            counted = spent.counted() if name == "student" else contextlib.nullcontext()
+            with own.compared(model), counted:
                 made = trainings.fit(name, model, own.loss, one, learnt, own.companions)
             steps = int(made.figures["steps"])
             best = trained.add(name, seed, made.curve, made.figures)
@@ -69,6 +72,7 @@ def main() -> None:
             )
         if machine.is_main:
             trained.write("distill")
+            run.metrics(spent.write(trained.final()["student"]), 0)
             run.model(
                 "student",
                 Path("models/student"),

@@ -40,14 +40,13 @@ def main() -> None:
             model_folder.ModelInfo(data.task, settings.head, data.input),
             seed_choice.Trained("teacher", settings.metric, task_figures.of(data.task)),
         )
-        spent = costs.Costs()
+        spent = costs.Costs(job.checkpoints.begun(settings.seeds), job.reused)
         whole = transfer_set.TRANSFER if transfer_set.TRANSFER in data.splits else "train"
         kept = (whole, "val") if settings.keep == "all" else ()
         for seed in settings.seeds:
             own = settings.of(seed)
-            spent.start()
-            made = small_data.train(partial(new, own, job), loss_fn, own, job)
-            spent.add(job.reused)
+            with spent.counted():
+                made = small_data.train(partial(new, own, job), loss_fn, own, job)
             others = several_tasks.answers(made.model, own, job, made.packs)
             figures = made.figures | novel_figures.figures(made.model, own, job)
             figures |= several_tasks.figures(others, own, job, int(made.figures["steps"]))
@@ -79,7 +78,7 @@ def main() -> None:
                 )
         if machine.is_main:
             trained.write("finetune")
-            spent.write(trained.final()["teacher"])
+            run.metrics(spent.write(trained.final()["teacher"]), 0)
             run.model("teacher", TEACHER, array_splits.examples(data.splits["val"], TEACHER, data.input))
             run.final({f"teacher/{key}": value for key, value in trained.final()["teacher"].items()})
 

@@ -24,13 +24,19 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def made(test: str = "digest", **figures: float) -> Outcome:
+def made(digest: str = "c", split: str = "test", **figures: float) -> Outcome:
     scores = np.array([1.0, 0.0, 1.0, 1.0])
     models = {"teacher": figures or {"accuracy": 0.75}}
-    tables = {"train": "a", "val": "b", "test": test}
+    tables = {"train": "a", "val": "b", "test": "c"} | {split: digest}
     rows = {"train": 20, "val": 4, "test": 4}
     return Outcome(
-        made_up.ACCURACY, models, {"teacher": {"parameters": 50}}, rows, 3, tables, {"teacher": scores}
+        made_up.ACCURACY,
+        models,
+        {"teacher": {"parameters": 50, "trained_parameters": 7}},
+        rows,
+        3,
+        tables,
+        {"teacher": scores},
     )
 
 
@@ -75,7 +81,7 @@ def test_baselines_that_read_texts_are_chosen() -> None:
 
 def test_costs_are_those_that_the_stage_wrote() -> None:
     one = experiment()
-    storage.write_json(running.costs(one, "finetune"), {"seconds": 3.5, "trained_parameters": 7})
+    storage.write_json(running.costs(one, "finetune"), {"seconds": 3.5})
     (found,) = gathering._trials(one, made(), CHOSEN)
     own = found.costs
     assert (own.seconds, own.trained_parameters, own.peak_memory_bytes) == (3.5, 7, None)
@@ -84,11 +90,27 @@ def test_costs_are_those_that_the_stage_wrote() -> None:
     assert other.costs.seconds is None
 
 
-def test_strategies_with_other_test_rows_are_refused() -> None:
+def test_a_student_costs_what_its_teacher_costs_too() -> None:
+    one = experiment()
+    sizes = {"parameters": 50, "trained_parameters": 7}
+    storage.write_json(running.costs(one, "finetune"), {"seconds": 3.5, "peak_memory_bytes": 9})
+    assert gathering._costs(one, "student", sizes).seconds is None, "that of `distill` is not known"
+    storage.write_json(running.costs(one, "distill"), {"seconds": 2.0, "peak_memory_bytes": 8})
+    own = gathering._costs(one, "student", sizes)
+    assert (own.seconds, own.peak_memory_bytes, own.trained_parameters, own.parameters) == (5.5, 9, 7, 50)
+    assert gathering._costs(one, "teacher", sizes).seconds == 3.5
+    assert gathering._costs(one, "control", sizes).seconds is None
+    storage.write_json(running.costs(one, "finetune"), {"seconds": None, "peak_memory_bytes": 9})
+    assert gathering._costs(one, "student", sizes).seconds is None, "an interrupted teacher"
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_strategies_with_other_rows_are_refused(split: str) -> None:
     own = [experiment("full"), experiment("probe")]
     gathering._check_rows(own, {one.name: made() for one in own})
-    with pytest.raises(ParamsError, match="full and probe cannot be compared"):
-        gathering._check_rows(own, {own[0].name: made(), own[1].name: made("other")})
+    with pytest.raises(ParamsError, match="full and probe cannot be compared") as error:
+        gathering._check_rows(own, {own[0].name: made(), own[1].name: made("other", split)})
+    assert f"different {split} rows" in str(error.value)
 
 
 def test_the_time_left() -> None:
@@ -118,3 +140,17 @@ def test_what_a_log_ends_with(tmp_path: Path) -> None:
     assert running._said(log) == "error: no luck got:      13 expected: 12"
     log.write_text("a\n\nERROR: failed to reproduce\n")
     assert running._said(log) == "a ERROR: failed to reproduce"
+
+
+def test_an_experiment_has_the_params_with_which_it_was_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """params.yaml may be edited while others run; the experiment's name is a digest of what it was."""
+    text = (Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(text.replace("batch_size: 32", "batch_size: 4"), encoding="utf-8")
+    Path("copy").mkdir()
+    monkeypatch.setattr(running, "_reproduce", lambda *_: None)
+    monkeypatch.setattr(running.dvc_files, "outputs", lambda _: {"finetune": []})
+    monkeypatch.setattr(running.experiments, "record", lambda *_: "commit")
+    one = Experiment("full-8-seed0-1a", "full", 8, 0, {"preprocess.shots": 8})
+    running.run(one, running.Place(Path("copy"), ("finetune",), track=False, models=True, text=text))
+    made = params.read_raw(Path("copy/params.yaml"))
+    assert (made["finetune"]["batch_size"], made["preprocess"]["shots"]) == (32, 8)

@@ -97,6 +97,25 @@ def test_wrong_values_are_refused_before_anything_runs(raw: dict[str, Any]) -> N
     assert "changes what its experiments do not read" in refused("distill.alpha", 0.5)
 
 
+@pytest.mark.parametrize(
+    "key", ["preprocess.seed", "finetune.seeds", "preprocess.limit.train", "preprocess.limit", "preprocess"]
+)
+def test_a_strategy_may_not_set_the_draw(raw: dict[str, Any], key: str) -> None:
+    chosen = Strategies("finetune", CHOSEN.labels, (Strategy("more", {key: 64}),))
+    with pytest.raises(ParamsError, match="strategy more sets what `baton compare` sets itself") as error:
+        planned(raw, chosen=chosen)
+    assert "--labels and --seeds" in str(error.value)
+
+
+def test_labels_per_class_of_a_task_without_classes_are_one_clear_error(raw: dict[str, Any]) -> None:
+    numbers = params.read_raw(ROOT / "recipes/numbers-csv.yaml")
+    shots = Strategies("finetune", "preprocess.shots", CHOSEN.all)
+    with pytest.raises(ParamsError) as error:
+        plan.usable(shots, [8, None], numbers)
+    assert "params.yaml cannot be used with 8 labels per class" in str(error.value)
+    assert "set `labels: preprocess.limit.train` in the file of strategies" in str(error.value)
+
+
 def test_strategies_for_other_tasks_are_left_out(raw: dict[str, Any]) -> None:
     spans = Strategy("spans", {"finetune.metric": "exact_match"})
     kept, refused = plan.usable(Strategies("finetune", CHOSEN.labels, (*CHOSEN.all, spans)), [8], raw)

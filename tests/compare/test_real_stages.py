@@ -95,4 +95,4 @@ def test_killed_in_training_it_resumes(project: Project) -> None:
         time.sleep(0.05)
     compare(project, *asked)
     (log,) = project.folder.glob(".baton/compare/logs/long-10-seed0-*.log")
-    assert "resum" in log.read_text(), "the second attempt goes on from a checkpoint"
+    assert "resumed after step" in log.read_text(), "the second attempt goes on from a checkpoint"

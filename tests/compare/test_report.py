@@ -61,7 +61,9 @@ def test_files_and_what_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[st
     with (tmp_path / "out/trials.csv").open(encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 10 * 4 * 5
     text = (tmp_path / "out/comparison.md").read_text(encoding="utf-8")
-    assert "TF-IDF is not beaten" in text and "| full | 50.2 |" in text and "pairs is left out: why" in text
+    assert (
+        "TF-IDF is not beaten" in text and "| full | 5 | 50.2 |" in text and "pairs is left out: why" in text
+    )
     assert "against tfidf_logistic | against full" in text
     report.show(found)
     shown = capsys.readouterr().out

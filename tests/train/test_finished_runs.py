@@ -52,6 +52,20 @@ def test_only_what_is_new_is_trained(project: Path) -> None:
     assert trained(1) == []
 
 
+def test_what_an_earlier_attempt_has_done_is_known(project: Path) -> None:
+    def begun(*seeds: int, stop: bool = False) -> bool:
+        with resume.opened("finetune", SECTIONS, tiny.machine(), seeds) as stage:
+            found = stage.begun(seeds)
+            if stop:
+                stage.training(f"teacher-{seeds[0]}").save("00000001-00000002", {}, {"finished": False})
+        return found
+
+    assert trained(0) == [0]
+    assert begun(0, 1), "the first has finished"
+    assert not begun(1, stop=True), "not with this seed"
+    assert begun(1), "stopped after a checkpoint"
+
+
 def test_the_same_list_trains_all(project: Path) -> None:
     """DVC runs a stage with the same params only if it is forced to, or if its outputs are lost."""
     assert trained(0, 1) == [0, 1]

@@ -48,14 +48,14 @@ def compare(options: Options) -> None:
     private_copy.head()
     labels = plan.numbers(options.labels, "--labels", 1, "all")
     chosen, notes = _chosen(options, labels)
-    known = plan.inputs(chosen.stage)
+    known, text = plan.inputs(chosen.stage), params.PATH.read_text(encoding="utf-8")
     planned = _planned(chosen, labels, options.seeds, known)
     done = _done(planned, chosen.stages)
     if options.dry_run:
         _list(planned, done)
         return
     with _alone():
-        failed = _run(planned, done, chosen, known, options.track, options.models)
+        failed = _run(planned, done, chosen, known, text, options.track, options.models)
         if done:
             found = gathering.gather(planned, done, chosen, options.baseline)
             report.write(
@@ -81,11 +81,11 @@ def outcomes(
         OutputError: an experiment failed; the next call tries it again.
     """
     private_copy.head()
-    known = plan.inputs(chosen.stage)
+    known, text = plan.inputs(chosen.stage), params.PATH.read_text(encoding="utf-8")
     planned = _planned(chosen, labels, seeds, known)
     done = _done(planned, chosen.stages)
     with _alone():
-        failed = _run(planned, done, chosen, known, track=False, models=False)
+        failed = _run(planned, done, chosen, known, text, track=False, models=False)
     _check(failed, planned)
     return planned, done
 
@@ -152,10 +152,14 @@ def _run(
     done: dict[str, Outcome],
     chosen: Strategies,
     known: plan.Inputs,
+    text: str,
     track: bool,
     models: bool,
 ) -> dict[str, str]:
-    """Run the experiments that are not done, and add them to `done`; return those that failed, and why."""
+    """Run the experiments that are not done, and add them to `done`; return those that failed, and why.
+
+    `text` is the content of params.yaml by which they were planned.
+    """
     todo = [one for one in planned if one.name not in done]
     console.say(f"compare: {len(planned)} experiments, {len(done)} are done")
     if not todo:
@@ -171,7 +175,7 @@ def _run(
         )
 
     copy = private_copy.prepare(storage.state(running.STATE) / "copy", known.paths)
-    place = running.Place(copy, chosen.stages, track, models)
+    place = running.Place(copy, chosen.stages, track, models, text)
     try:
         return running.run_all(todo, len(done), place, finished).failed
     except (KeyboardInterrupt, SystemExit):

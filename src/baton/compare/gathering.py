@@ -3,8 +3,9 @@
 Input: experiments with their outcomes -> the comparison.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
 
 from baton import console, params
 from baton.compare import baseline_fits, outcome, plan, running
@@ -17,7 +18,8 @@ from baton.errors import ParamsError
 from baton.workspace import experiments
 
 TEACHER, STUDENT, CONTROL = "teacher", "student", "control"
-MADE_BY = {TEACHER: "finetune", STUDENT: "distill"}  # the stage whose costs are a model's
+MADE_BY = {TEACHER: ("finetune",), STUDENT: ("finetune", "distill")}  # the stages whose costs are a model's
+SIZES = ("trained_parameters", "parameters")
 
 
 def gather(
@@ -54,24 +56,21 @@ def row(strategy: str, model: str) -> str:
 
 
 def _check_rows(own: Sequence[Experiment], done: Mapping[str, Outcome]) -> None:
-    """Refuse experiments of one draw that have different test rows."""
+    """Refuse experiments of one draw that have different rows."""
     first = own[0]
     for other in own[1:]:
-        if done[first.name].tables["test"] != done[other.name].tables["test"]:
-            raise ParamsError(
-                f"{first.strategy} and {other.strategy} cannot be compared",
-                got=f"different test rows at {plan.counted(first.labels)} labels, seed {first.seed}",
-                expected="strategies that leave the test rows as they are",
-                hint="remove what changes them from the file of strategies",
-            )
+        for split, digest in done[first.name].tables.items():
+            if done[other.name].tables[split] != digest:
+                raise ParamsError(
+                    f"{first.strategy} and {other.strategy} cannot be compared",
+                    got=f"different {split} rows at {plan.counted(first.labels)} labels, seed {first.seed}",
+                    expected="strategies that leave the rows as they are",
+                    hint="remove what changes them from the file of strategies",
+                )
 
 
 def _trials(one: Experiment, own: Outcome, chosen: Strategies) -> Iterator[Trial]:
     for model, figures in own.figures.items():
-        stage = MADE_BY.get(model)
-        spent = running.read_costs(one, stage) if stage else {}
-        sizes: dict[str, Any] = {"parameters": int(own.validation[model].get("parameters", 0)) or None}
-        costs = Costs(**sizes | dict(spent))
         yield Trial(
             row(one.strategy, model),
             one.labels,
@@ -79,8 +78,21 @@ def _trials(one: Experiment, own: Outcome, chosen: Strategies) -> Iterator[Trial
             figures,
             own.scores[model],
             used(own, chosen),
-            costs,
+            _costs(one, model, own.validation[model]),
         )
+
+
+def _costs(one: Experiment, model: str, figures: Mapping[str, float]) -> Costs:
+    """Return what a model took, a student with its teacher; None for what is not known."""
+    spent = [running.read_costs(one, stage) for stage in MADE_BY.get(model, ())]
+    seconds, peaks = (
+        [each[key] for each in spent if each.get(key) is not None] for key in ("seconds", "peak_memory_bytes")
+    )
+    return Costs(
+        sum(seconds) if seconds and len(seconds) == len(spent) else None,
+        max(peaks) if peaks and len(peaks) == len(spent) else None,
+        *(int(figures[key]) if key in figures else None for key in SIZES),
+    )
 
 
 def used(own: Outcome, chosen: Strategies) -> float:
@@ -92,19 +104,33 @@ def used(own: Outcome, chosen: Strategies) -> float:
 def _baselines(
     there: Sequence[Experiment], done: Mapping[str, Outcome], chosen: Strategies, settings: params.Evaluate
 ) -> Iterator[Trial]:
-    """Yield the trials of baselines, on the rows of each draw's first experiment."""
+    """Yield the trials of baselines on the rows of each draw, from any of its experiments that is there."""
     ridge = isinstance(params.read().task, params.NumbersTask)
     wanted = baseline_fits.chosen(settings, ridge)
     commits = experiments.known()
     for (labels, seed), group in plan.draws(there).items():
-        one, own = group[0], done[group[0].name]
+        own, said = done[group[0].name], f"{plan.counted(labels)} labels, seed {seed}"
+        there_too = [commits[one.name] for one in group if one.name in commits]
         for name, baseline in wanted.items():
             found = baseline_fits.kept(own.tables, baseline)
-            if found is None and one.name in commits:
-                with outcome.opened(commits[one.name]) as folder:
-                    if folder is not None:
-                        console.say(f"baseline {name}, {plan.counted(labels)} labels, seed {seed}")
-                        found = baseline_fits.fit(folder / outcome.CLEAN, own.tables, name, baseline)
+            if found is None:
+                with _first_opened(there_too) as folder:
+                    if folder is None:
+                        console.warn(name, f"{said}: not fitted, since DVC's cache lacks the rows")
+                        continue
+                    console.say(f"baseline {name}, {said}")
+                    found = baseline_fits.fit(folder / outcome.CLEAN, own.tables, name, baseline)
             if found is not None:
                 costs = Costs(seconds=found.seconds)
                 yield Trial(name, labels, seed, found.figures, found.scores, used(own, chosen), costs)
+
+
+@contextlib.contextmanager
+def _first_opened(commits: Sequence[str]) -> Iterator[Path | None]:
+    """Yield a folder with the clean tables of the first of these experiments that DVC's cache holds."""
+    for commit in commits:
+        with outcome.opened(commit) as folder:
+            if folder is not None:
+                yield folder
+                return
+    yield None

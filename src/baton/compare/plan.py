@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from baton import params
-from baton.compare.strategies import Strategies, Strategy
+from baton.compare.strategies import ROWS, Strategies, Strategy
 from baton.errors import ParamsError
 from baton.params import editing
 from baton.workspace import content, dvc_files
@@ -88,7 +88,7 @@ def experiments(
         ParamsError: the params of a strategy are not valid, or no stage reads what it changes.
     """
     for strategy in chosen.all:
-        _check(strategy, known)
+        _check(strategy, chosen, known)
         for count in labels:
             params.checked(
                 editing.replaced(raw, _changes(chosen, strategy, count, seeds[0])),
@@ -117,20 +117,34 @@ def usable(
     Raises:
         ParamsError: params.yaml itself is not valid, or not with these numbers of labels.
     """
+    params.checked(dict(raw), params.PATH)
     drawn = [editing.replaced(raw, {chosen.labels: count}) for count in labels]
-    for each in drawn:
-        params.checked(each, params.PATH)
+    for count, each in zip(labels, drawn, strict=True):
+        try:
+            params.checked(each, params.PATH)
+        except ParamsError as error:
+            other = f"set `labels: {ROWS}` in the file of strategies" if chosen.labels != ROWS else None
+            raise ParamsError(
+                f"params.yaml cannot be used with {counted(count)} {chosen.unit}",
+                got="; ".join(problems(error)),
+                expected=f"a task that {chosen.labels} is for",
+                hint=other or "choose other --labels",
+            ) from None
     refused: dict[str, str] = {}
     for strategy in chosen.all:
         try:
             for each in drawn:
                 params.checked(editing.replaced(each, strategy.changes), params.PATH)
         except ParamsError as error:
-            refused[strategy.name] = "; ".join(
-                line.removeprefix("  - ") for line in str(error).splitlines()[1:] if line.startswith("  - ")
-            ) or str(error)
+            refused[strategy.name] = "; ".join(problems(error))
     kept = tuple(own for own in chosen.all if own.name not in refused)
     return Strategies(chosen.stage, chosen.labels, kept), refused
+
+
+def problems(error: ParamsError) -> list[str]:
+    """Return the lines of an error of `params.checked`."""
+    lines = [line.removeprefix("  - ") for line in str(error).splitlines()[1:] if line.startswith("  - ")]
+    return lines or [str(error)]
 
 
 def numbers(text: str, option: str, least: int, extra: str = "") -> list[int | None]:
@@ -152,8 +166,16 @@ def numbers(text: str, option: str, least: int, extra: str = "") -> list[int | N
     )
 
 
-def _check(strategy: Strategy, known: Inputs) -> None:
+def _check(strategy: Strategy, chosen: Strategies, known: Inputs) -> None:
+    drawn = _drawn(chosen, None, 0)
     for key in strategy.changes:
+        if set_by := [own for own in drawn if own == key or own.startswith(f"{key}.")]:
+            raise ParamsError(
+                f"strategy {strategy.name} sets what `baton compare` sets itself",
+                got=key,
+                expected=f"other keys than {', '.join(set_by)}",
+                hint="use --labels and --seeds instead",
+            )
         if key.partition(".")[0] not in known.sections:
             raise ParamsError(
                 f"strategy {strategy.name} changes what its experiments do not read",
@@ -164,8 +186,13 @@ def _check(strategy: Strategy, known: Inputs) -> None:
 
 
 def _changes(chosen: Strategies, strategy: Strategy, labels: int | None, seed: int) -> dict[str, Any]:
+    return _drawn(chosen, labels, seed) | dict(strategy.changes)
+
+
+def _drawn(chosen: Strategies, labels: int | None, seed: int) -> dict[str, Any]:
+    """Return the keys that are the same for all strategies of a draw."""
     drawn = {chosen.labels: labels, "preprocess.seed": seed}
-    return drawn | {f"{stage}.seeds": [seed] for stage in chosen.stages} | dict(strategy.changes)
+    return drawn | {f"{stage}.seeds": [seed] for stage in chosen.stages}
 
 
 def _experiment(

@@ -2,9 +2,10 @@
 
 Input: a comparison -> a choice for each number of labels, and sentences.
 
-The strategy or baseline with the best mean is taken, or the cheapest in seconds of those that cannot be told
-from it: whose interval of the paired difference holds 0. If the best beats every baseline, what is
-recommended does so too.
+If strategies beat the best baseline, it is one of these, else any strategy or baseline. Of them that with the
+best mean is taken, or the cheapest in seconds of those that cannot be told from it (whose interval of the
+paired difference holds 0) and are not behind one another. Only what has trials with all seeds takes part,
+since means over different draws cannot be compared.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ class Choice:
     equal: tuple[str, ...]  # what cannot be told from the best mean, which is the first of these
     strategy: str | None  # the best strategy
     baseline: str | None  # the best baseline
+    unsure: str | None  # a strategy with a better mean, which cannot be told from the best baseline
+    fewer: tuple[str, ...]  # those with fewer seeds, which take no part
 
     @property
     def best(self) -> str:
@@ -31,23 +34,36 @@ class Choice:
 
 def choose(found: Comparison, labels: Labels) -> Choice | None:
     """Return what to use among strategies and baselines; None if there is no trial."""
-    names = [*found.candidates, *found.baselines]
-    best = found.best(names, labels)
-    if best is None:
+    there = {
+        name: set(own.seeds)
+        for name in (*found.candidates, *found.baselines)
+        if (own := found.cell(name, labels)) is not None
+    }
+    if not there:
         return None
-    strategy, baseline = found.best(found.candidates, labels), found.best(found.baselines, labels)
-    equal = [best, *(name for name in names if name != best and found.sign(best, name, labels) == 0)]
-    fit = equal
-    if baseline is not None and found.sign(best, baseline, labels) > 0:
-        fit = [name for name in equal if found.sign(name, baseline, labels) > 0]
-    return Choice(labels, _cheapest(found, fit, labels), tuple(equal), strategy, baseline)
+    all_seeds = max(there.values(), key=len)
+    names = [name for name, own in there.items() if own >= all_seeds]
+    strategies = [name for name in names if name in found.candidates]
+    strategy = found.best(strategies, labels)
+    baseline = found.best([name for name in names if name in found.baselines], labels)
+    ahead = [name for name in strategies if baseline and found.sign(name, baseline, labels) > 0]
+    best = found.best(ahead or names, labels)
+    assert best is not None, "one has trials"
+    equal = [best]
+    equal += [name for name in ahead or names if name != best and found.sign(best, name, labels) == 0]
+    fit = [name for name in equal if not any(found.sign(other, name, labels) > 0 for other in equal)]
+    unsure = strategy if ahead and strategy not in ahead else None
+    fewer = tuple(name for name in there if name not in names)
+    return Choice(labels, _cheapest(found, fit, labels), tuple(equal), strategy, baseline, unsure, fewer)
 
 
 def sentences(found: Comparison) -> list[str]:
     """Return the recommendation for each number of labels."""
     choices = [choose(found, labels) for labels in found.labels]
     return [
-        " ".join(filter(None, (_used(found, own), _beaten(found, own)))) for own in choices if own is not None
+        " ".join(filter(None, (_used(found, own), _beaten(found, own), _beside(found, own))))
+        for own in choices
+        if own is not None
     ]
 
 
@@ -107,8 +123,10 @@ def _used(found: Comparison, own: Choice) -> str:
     if own.name != own.best:
         best = f"{own.best} ({_value(found, own.best, own.labels)})"
         return f"{use}which took the least time of those that cannot be told from the best, {best}."
-    if len(own.equal) == 1:
+    if len(own.equal) == 1 and own.unsure is None:
         return f"{use}which is ahead of all others beyond noise."
+    if len(own.equal) == 1:
+        return f"{use}the only one that beats the best baseline beyond noise."
     return f"{use}the best, though {', '.join(own.equal[1:])} cannot be told from it."
 
 
@@ -128,6 +146,21 @@ def _beaten(found: Comparison, own: Choice) -> str:
     how = "worse than" if ahead.sign < 0 else "not better beyond noise than"
     which = "the best strategy" if strategy == own.strategy else "it"
     return f"{kind} is not beaten: {which}, {named}, is {how} {base}: {shown(found, ahead)}."
+
+
+def _beside(found: Comparison, own: Choice) -> str:
+    """Say what is left out although its mean is better, or unknown with some seeds."""
+    said = ""
+    if own.unsure is not None and own.baseline is not None:
+        name = f"{own.unsure} ({_value(found, own.unsure, own.labels)})"
+        ahead = found.difference(own.unsure, own.baseline, own.labels)
+        assert ahead is not None, "both have all seeds"
+        said = f"{name} has a better mean, but varies so much that it cannot be told from {own.baseline}: "
+        said += f"{shown(found, ahead)}."
+    if own.fewer:
+        seeds = f"{', '.join(own.fewer)}: fewer seeds than the others, so not recommended."
+        said = f"{said} {seeds}" if said else seeds
+    return said
 
 
 def _value(found: Comparison, name: str, labels: Labels) -> str:

@@ -38,6 +38,7 @@ class Place:
     stages: tuple[str, ...]  # each is run with all that it depends on
     track: bool  # whether the runs appear in MLflow
     models: bool  # whether DVC's cache keeps the trained weights
+    text: str  # of params.yaml when the experiments were planned; it may be edited meanwhile
 
 
 @dataclass
@@ -100,10 +101,9 @@ def run(one: Experiment, place: Place) -> str:
     Raises:
         OutputError: a stage failed.
     """
-    text = params.PATH.read_text(encoding="utf-8")
     target = place.copy / params.PATH
     with storage.atomic_file(target) as temporary:
-        temporary.write_text(editing.edited(text, one.changes), encoding="utf-8")
+        temporary.write_text(editing.edited(place.text, one.changes), encoding="utf-8")
     log = logged(one)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as file:

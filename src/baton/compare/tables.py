@@ -54,7 +54,7 @@ def title(found: Comparison) -> str:
     """Return the title of the wide tables."""
     percent = ", %" if found.figure.share else ""
     shown = f"{spelled(found.figure.name)} on test{percent}, by {found.unit}"
-    return f"{shown}; * recommended; costs are those of the last column"
+    return f"{shown}; * recommended; costs are those of the last number of labels that was run"
 
 
 def costs(own: Costs) -> list[str]:
@@ -72,6 +72,7 @@ def compared(found: Comparison, labels: Labels) -> Table:
     figure = spelled(found.figure.name)
     columns = [
         "strategy",
+        "seeds",
         figure,
         "interval",
         *(f"against {name}" for name in others),
@@ -84,7 +85,7 @@ def compared(found: Comparison, labels: Labels) -> Table:
         if (cell := found.cell(name, labels)) is None:
             continue
         low_high = DASH if cell.interval is None else " to ".join(map(found.figure.number, cell.interval))
-        row = [name, found.figure.number(cell.figures[found.figure.name]), low_high]
+        row = [name, str(len(cell.seeds)), found.figure.number(cell.figures[found.figure.name]), low_high]
         for other in others:
             own = found.difference(name, other, labels) if other != name else None
             row.append(DASH if own is None else recommendation.shown(found, own).replace(", interval", ","))

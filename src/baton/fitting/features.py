@@ -9,6 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
@@ -19,14 +20,14 @@ from baton import console, params, storage
 from baton.batches import subset
 from baton.batches.feature_batches import FeatureSplit
 from baton.batches.sampler import Split
-from baton.contracts import transfer_set
+from baton.contracts import training_costs, transfer_set
 from baton.contracts.input_spec import AudioInput
 from baton.contracts.ragged import Ragged, taken
 from baton.contracts.written_texts import Texts
 from baton.fitting import jobs
 from baton.models.classifier import Classifier, headless
 from baton.predict import predict
-from baton.runtime import distributed
+from baton.runtime import distributed, memory
 from baton.train import tensors
 
 KEEP = 8  # folders
@@ -81,15 +82,19 @@ class Features(Mapping[str, Split]):
         path, cost = self._folder / f"{name}.npy", self._folder / f"{name}.json"
         if not distributed.once(path.is_file):
             start = time.monotonic()
+            self.job.reused[str(path)] = training_costs.Costs()
             found = of(self.model, split, self.settings, self.job, f"features of {name}")
             if self.job.runtime.is_main:
-                storage.write_json(cost, {"seconds": time.monotonic() - start})
+                spent = training_costs.Costs(time.monotonic() - start, memory.peak_memory())
+                storage.write_json(cost, asdict(spent))
                 with storage.atomic_file(path) as temporary, temporary.open("wb") as file:
                     np.save(file, found, allow_pickle=False)
                 _forget(self._folder)
             distributed.barrier()
-        else:  # what is compared with other ways to train costs what it would cost alone
-            self.job.reused.append(distributed.once(lambda: float(storage.read_json(cost)["seconds"])))
+        elif str(path) not in self.job.reused:
+            self.job.reused[str(path)] = training_costs.Costs(
+                **distributed.once(lambda: storage.read_json(cost))
+            )
         return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
     @cached_property

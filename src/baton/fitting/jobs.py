@@ -14,7 +14,7 @@ from baton import console, params, storage, tracking
 from baton.batches import array_splits, subset
 from baton.batches.alternating_batches import AlternatingBatches, shares
 from baton.batches.sampler import Split, TrainingBatches
-from baton.contracts import row_attributes, task_spec
+from baton.contracts import row_attributes, task_spec, training_costs
 from baton.contracts.input_spec import AudioInput, ImageInput, ImageTextInput, InputSpec, TextInput
 from baton.contracts.task_batch import MAIN
 from baton.contracts.task_spec import TaskSpec
@@ -58,7 +58,8 @@ class Job:
     arrays: Path = ARRAYS  # the folder of `data`
     others: Mapping[str, OtherTask] = field(default_factory=dict)  # by name
     whole: str = "train"  # the split in `arrays` of which the training rows are all or a part
-    reused: list[float] = field(default_factory=list)  # seconds that features took which are used again
+    # Files of features that this stage reads -> what they cost others; nothing if it computed them itself.
+    reused: dict[str, training_costs.Costs] = field(default_factory=dict)
 
     def batches(
         self, settings: params.Training, smallest: int, packs: bool = False

@@ -28,6 +28,7 @@ from baton.runtime.resolve import Runtime
 from baton.train import finished_runs
 from baton.train.checkpoint import Checkpoints
 from baton.train.checkpoint_folders import HIDDEN, STATE
+from baton.train.state import FINISHED
 
 # The installed versions count, not those in the lock file.
 PACKAGES = (
@@ -63,6 +64,13 @@ class StageCheckpoints:
         return Checkpoints(
             self.folder / name, self.seconds, self.notes, self.kept / name if self.kept else None
         )
+
+    def begun(self, seeds: Sequence[int]) -> bool:
+        """Return whether an earlier attempt left a checkpoint, or a finished training run of these seeds."""
+        found = list(self.folder.glob(f"*/[!{HIDDEN}]*/{STATE}"))
+        if self.kept is not None:
+            found += [path for seed in seeds for path in self.kept.glob(f"*-{seed}/*{FINISHED}")]
+        return bool(found)
 
     def note(self, key: str) -> str | None:
         """Return the note that an interrupted attempt saved under `key` in its newest checkpoint."""
