@@ -204,7 +204,7 @@ def test_a_frozen_layer_is_in_eval_mode(data: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "problem"),
     [
-        ([("*", 0.0), ("head", 1.0)], "no layer group is trained from the first step"),
+        ([("*", 1.0), ("head", 0.0)], "row 2, head, comes after rows for all it matches"),
         ([("head", 1.0), ("layer.9", 1.0), ("*", 0.0)], "no layer group matches the row layer.9"),
         ([("head", 1.0), ("layer.1", 1.0)], "the layer group layer.0 matches no row"),
     ],
@@ -283,3 +283,10 @@ def test_an_average_of_weights_leaves_out_those_that_are_frozen(data: Path, tmp_
     trained(model(data, own), data, own, Checkpoints(tmp_path / "run", 1000.0, {}), 3)
     found = next((tmp_path / "run").rglob("average.safetensors"))
     assert found.stat().st_size < 2000
+
+
+def test_a_group_that_joins_late_is_trained_in_the_last_step_at_least() -> None:
+    late = strategy.Group(("weight",), unfreeze=0.99)
+    assert strategy.starts([strategy.Group(("bias",)), late], 10) == [0, 9]
+    assert strategy.starts([late], 1000) == [990]
+    assert strategy.starts([late], 1) == [0]

@@ -33,8 +33,8 @@ def groups(model: nn.Module, settings: params.Training) -> list[Group]:
     `layer_decay` multiplies the rates of the strategy. Parameters that are frozen already stay so.
 
     Raises:
-        ModelError: a layer group matches no row of the strategy, or a row no group, or the architecture's
-            parameters cannot be assigned to layers.
+        ModelError: a layer group matches no row of the strategy, or a row no group that earlier ones leave,
+            or the architecture's parameters cannot be assigned to layers.
     """
     free = {name: None for name, parameter in model.named_parameters() if parameter.requires_grad}
     wanted = rows(settings.strategy, model) if isinstance(settings, params.Finetune) else None
@@ -46,8 +46,11 @@ def groups(model: nn.Module, settings: params.Training) -> list[Group]:
         if not any(fnmatchcase(name, row.layers) for name in named):
             raise _unmatched(f"no layer group matches the row {row.layers}", list(named))
     chosen = [_row(name, wanted, list(named)) for name in named]
-    if not any(row.rate and not row.unfreeze for row in chosen):
-        raise _unmatched("no layer group is trained from the first step", list(named))
+    for place, row in enumerate(wanted):
+        if not any(own is row for own in chosen):
+            raise _unmatched(
+                f"row {place + 1}, {row.layers}, comes after rows for all it matches", list(named)
+            )
     return [
         Group(
             tuple(name for name in own if name in free),
@@ -138,7 +141,7 @@ def training_mode(model: nn.Module) -> None:
 
 
 def _first(group: Group, steps: int) -> int:
-    return round(group.unfreeze * steps)
+    return min(round(group.unfreeze * steps), steps - 1)  # it is trained in the last step at least
 
 
 def _gradual(strategy: params.GradualStrategy, names: Sequence[str]) -> list[params.LayerRow]:
