@@ -61,14 +61,14 @@ def finetune() -> dict[str, Any]:
         of_rows = jobs.row_weights(job.data, job.runtime)
         loss_fn = loss.supervised(task_losses.of(job.data.task), settings.label_smoothing, weights, of_rows)
 
-        def fit(short: Any, own: jobs.Job) -> None:
-            strategies.train(partial(finetuning.new, first, own), loss_fn, short, own)
+        def fit(short: Any, own: jobs.Job) -> seed_choice.Figures:
+            return strategies.train(partial(finetuning.new, first, own), loss_fn, short, own).figures
 
         timed = {"teacher": timing.time_training(fit, first, job)}
         best = {"train", "val", "test", *kept}
         others = {"test", *kept} | ({"val"} if task_figures.decides(job.data.task) else set())
         predicted = parts.answered(tokens(job, best), tokens(job, others), len(settings.seeds))
-        return parts.stage(timed, len(settings.seeds), {"teacher": predicted}, start, writing)
+        return parts.stage(timed, settings, {"teacher": predicted}, start, writing, job)
 
 
 def write_teacher(
@@ -115,20 +115,20 @@ def distill() -> dict[str, Any]:
         others = {"test"} | ({"val"} if task_figures.decides(job.data.task) else set())
         seeds = len(settings.seeds)
         predicted = parts.answered(tokens(job, {"val", "test"}), tokens(job, others), seeds)
-        return parts.stage(timed, seeds, dict.fromkeys(timed, predicted), start, writing)
+        return parts.stage(timed, settings, dict.fromkeys(timed, predicted), start, writing, job)
 
 
 def time_student(name: str, lesson: lessons.Lesson, settings: params.Distill) -> Timed:
     """Time the training of student or control, as `distill` trains them."""
     first = settings.of(settings.seeds[0])
 
-    def fit(short: params.Training, own: jobs.Job) -> None:
+    def fit(short: params.Training, own: jobs.Job) -> seed_choice.Figures:
         resolve.seed_everything(first.seed)
         made, _ = distilling.new(settings, own)
         lesson.prepare(made)
         model = sharding.place(made, own.runtime)
         with lesson.compared(model):
-            trainings.fit(name, model, lesson.loss, short, own, lesson.companions)
+            return trainings.fit(name, model, lesson.loss, short, own, lesson.companions).figures
 
     return timing.time_training(fit, first, lesson.job)
 

@@ -13,9 +13,9 @@ from baton.estimate import scratch, shown, states
 from baton.estimate.shown import Estimated
 from baton.runtime import memory
 from baton.tracking import durations, environment
+from baton.train.checkpoint_folders import KEEP
 
 KEPT = "estimate.json"  # in the project's state
-CHECKPOINTS = 2  # that a training run keeps at a time, while a third is written
 NEEDS = {"finetune": [], "distill": ["finetune"], "evaluate": ["finetune", "distill"]}
 
 
@@ -76,7 +76,8 @@ def _written(stage: str, folder: Path) -> bool:
 def _estimated(said: Mapping[str, Any], written: int, active: params.Params) -> Estimated:
     """Return the estimate that follows from a rehearsal and the bytes that it wrote.
 
-    DVC keeps a copy of what a stage writes in its cache, and MLflow one of the model.
+    DVC keeps a copy of what a stage writes in its cache, and MLflow one of the model. While it trains there are
+    `KEEP` checkpoints, and the one that is written.
     """
     if reason := said.get("blocked") or said.get("reason"):
         return Estimated(reason=reason)
@@ -84,7 +85,8 @@ def _estimated(said: Mapping[str, Any], written: int, active: params.Params) -> 
     return Estimated(
         seconds=said["seconds"],
         memory=said["memory_bytes"],
-        disk=copies * written,
+        disk=copies * written + (KEEP + 1) * said.get("checkpoint_bytes", 0),
+        notes=said.get("notes", []),
         parts=said["parts"],
         runs=said.get("runs", {}),
     )

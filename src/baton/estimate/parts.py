@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from baton import params
 from baton.estimate.timing import Timed
+from baton.fitting import jobs
+from baton.runtime.resolve import MEASURED, Runtime
 
 START, TRAINING, ANSWERS, WRITING = "start", "training", "answers", "writing"
 
@@ -25,18 +28,36 @@ def answered(of_best: int, of_others: int, seeds: int) -> float:
     return best * of_best + (seeds - best) * of_others
 
 
+def notes(settings: params.Training, machine: Runtime) -> list[str]:
+    """Return in which direction the estimate of a stage that trains may be wrong."""
+    found = []
+    if settings.early_stopping:
+        found.append("at most so long: early_stopping may end it sooner")
+    if machine.compile == MEASURED:
+        found.append("at most so long: steps are timed without compilation, which runtime.compile may choose")
+    return found
+
+
 def stage(
-    timed: Mapping[str, Timed], seeds: int, predicted: Mapping[str, float], start: float, writing: float
+    timed: Mapping[str, Timed],
+    settings: params.Training,
+    predicted: Mapping[str, float],
+    start: float,
+    writing: float,
+    job: jobs.Job,
 ) -> dict[str, Any]:
     """Return the estimate of a stage that trains each of the models in `timed` for each seed.
 
     Args:
         timed: model -> what was timed.
-        seeds: how many there are.
+        settings: of all seeds.
         predicted: model -> tokens that it predicts in the whole stage, see `answered`.
         start: seconds until the first training run.
         writing: seconds in which models and answers are written.
+        job: of the stage.
     """
+    between, device = job.checkpoints.seconds, job.runtime.device.type
+    seeds = len(settings.seeds)
     seconds = {
         START: start,
         TRAINING: seeds * sum(own.seconds for own in timed.values()),
@@ -46,6 +67,8 @@ def stage(
     return {
         "seconds": sum(seconds.values()),
         "parts": seconds,
-        "memory_bytes": max(own.memory for own in timed.values()),
+        "memory_bytes": max(own.peak(between, device) for own in timed.values()),
+        "checkpoint_bytes": max(own.checkpoint * (own.seconds >= between) for own in timed.values()),
+        "notes": notes(settings, job.runtime),
         "runs": {name: asdict(own) for name, own in timed.items()},
     }

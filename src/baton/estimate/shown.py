@@ -1,6 +1,6 @@
 """The table of `baton estimate`, and the one with what the stages took."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ class Estimated:
     disk: int | None = None  # bytes that it adds
     cached: bool = False
     reason: str | None = None
+    notes: Sequence[str] = ()
     parts: Mapping[str, float] = field(default_factory=dict)  # seconds
     runs: Mapping[str, Any] = field(default_factory=dict)  # model -> what was timed
 
@@ -39,6 +40,8 @@ def table(found: Mapping[str, Estimated]) -> None:
     for stage, own in found.items():
         if own.reason:
             console.say(f"{stage} is not estimated: {own.reason}")
+        for note in own.notes:
+            console.say(f"{stage}: {note}")
 
 
 def warn(found: Mapping[str, Estimated], memory: int, disk: int) -> None:

@@ -48,4 +48,4 @@ def seconds(timings: Mapping[str, Any], wanted: params.Speed, test_rows: int) ->
     rest = max(timings["seconds"] - (rounds + 1) * one - (ROUNDS + 1) * singles, 0.0)
     most = max(wanted.max_seconds / one, wanted.repeats)
     wanted_rounds = min(max(needed(timings["ratios"], rounds, wanted.precision), wanted.repeats), most)
-    return rest + (wanted_rounds + 1) * one + (wanted.repeats + 1) * singles
+    return float(rest + (wanted_rounds + 1) * one + (wanted.repeats + 1) * singles)

@@ -17,14 +17,20 @@ from baton.batches.sampler import TrainingBatches
 from baton.estimate import sampling
 from baton.estimate.sampling import Planned
 from baton.fitting import jobs, trainings
+from baton.fitting.seed_choice import Figures
 from baton.runtime import memory
+from baton.train import resume
 
 WARM_UP = 4  # steps that are not timed
 FEWEST, MOST = 12, 200  # timed steps
 SECONDS = 15.0  # of timed steps, if the limits above allow it
 BATCHES = 6  # of validation
 
-Fit = Callable[[params.Training, jobs.Job], None]  # trains, by `trainings.fit`
+# The bytes of a checkpoint for each weight that is trained: the weights, the best ones, two moments of AdamW.
+BYTES, AVERAGE = 16, 4  # and their moving average, if there is one
+
+# Trains by `trainings.fit`, with the settings and the job that it gets; returns the training run's figures.
+Fit = Callable[[params.Training, jobs.Job], Figures]
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,21 @@ class Timed:
     validation_tokens: int
     val_tokens: int  # of all of val
     rest: float  # seconds of all else: the model, the first pass, the last checkpoint
-    memory: int  # bytes, peak
+    memory: int  # bytes, peak while it was timed, when no checkpoint was written
+    checkpoint: int  # bytes
 
     @property
     def seconds(self) -> float:
         """The whole training run's seconds, without predictions."""
         steps = self.planned.tokens * self.step_seconds / self.step_tokens
         return steps + self.planned.validations * self.predicting(self.val_tokens) + self.rest
+
+    def peak(self, between: float, device: str) -> int:
+        """Return the peak of memory, in bytes, if checkpoints are written every `between` seconds.
+
+        Each is copied first, to the host's memory.
+        """
+        return self.memory + (self.checkpoint if device == "cpu" and self.seconds >= between else 0)
 
     def predicting(self, tokens: int) -> float:
         """Return the seconds in which so many tokens (samples, for images) are predicted."""
@@ -91,13 +105,13 @@ def time_training(fit: Fit, settings: params.Training, job: jobs.Job, seconds: f
         job: of the stage.
         seconds: of timed steps; fewer or more if `FEWEST` or `MOST` steps take them.
     """
-    _, clock, _ = _rehearsed(fit, settings, job, 2)
+    _, clock, _, _ = _rehearsed(fit, settings, job, 2)
     last = max(clock.trained)
     each = (clock.trained[last] - clock.trained[WARM_UP]) / (last - WARM_UP)
     first = memory.peak_memory()
     gc.collect()
     count = int(np.clip(seconds / max(each, 1e-4), FEWEST, MOST))
-    own, clock, took = _rehearsed(fit, settings, job, count)
+    own, clock, took, figures = _rehearsed(fit, settings, job, count)
     whole = own.wholes[-1]
     steps = sampling.chosen(whole, WARM_UP, count)[WARM_UP:]
     begun, ended = clock.trained[WARM_UP], clock.trained[WARM_UP + len(steps)]
@@ -113,18 +127,21 @@ def time_training(fit: Fit, settings: params.Training, job: jobs.Job, seconds: f
         val_tokens=int(np.sum(val.lengths)),
         rest=max(took - spent - validating - WARM_UP * spent / len(steps), 0.0),
         memory=max(first, memory.peak_memory()),
+        checkpoint=int(figures["trained_parameters"]) * (BYTES + (AVERAGE if settings.ema else 0)),
     )
 
 
 def _rehearsed(
     fit: Fit, settings: params.Training, job: jobs.Job, count: int
-) -> tuple[Rehearsal, Clock, float]:
-    """Train for `WARM_UP` and `count` steps; return the job, the clock and the seconds of all of it."""
+) -> tuple[Rehearsal, Clock, float, Figures]:
+    """Train for `WARM_UP` and `count` steps; return the job, the clock, the seconds of all, and figures."""
     clock, val = Clock(), job.data.splits["val"]
     rows = sampling.some(val.lengths, BATCHES * job.at_once(settings))
     data = dataclasses.replace(job.data, splits=job.data.splits | {"val": subset.Part(val, rows)})
     own = {each.name: getattr(job, each.name) for each in dataclasses.fields(jobs.Job)}
-    rehearsal = Rehearsal(**own | {"data": data, "run": clock}, timed=count)
+    # Of its own, else it would go on from the checkpoint of the one before.
+    saved = resume.StageCheckpoints(job.checkpoints.folder / f"timed_{count}", job.checkpoints.seconds)
+    rehearsal = Rehearsal(**own | {"data": data, "run": clock, "checkpoints": saved}, timed=count)
     short = settings.model_copy(
         update={
             "epochs": 1,
@@ -135,5 +152,5 @@ def _rehearsed(
         }
     )
     begun = time.perf_counter()
-    fit(short, rehearsal)
-    return rehearsal, clock, time.perf_counter() - begun
+    figures = fit(short, rehearsal)
+    return rehearsal, clock, time.perf_counter() - begun, figures
