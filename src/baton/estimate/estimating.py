@@ -76,8 +76,8 @@ def _written(stage: str, folder: Path) -> bool:
 def _estimated(said: Mapping[str, Any], written: int, active: params.Params) -> Estimated:
     """Return the estimate that follows from a rehearsal and the bytes that it wrote.
 
-    DVC keeps a copy of what a stage writes in its cache, and MLflow one of the model. While it trains there are
-    `KEEP` checkpoints, and the one that is written.
+    DVC keeps a copy of what a stage writes in its cache, and MLflow one of the model. While it trains there
+    are `KEEP` checkpoints, and the one that is written.
     """
     if reason := said.get("blocked") or said.get("reason"):
         return Estimated(reason=reason)

@@ -63,7 +63,7 @@ def write(
         kept: splits whose answers of each seed are kept.
     """
     data, figures = job.data, task_figures.of(job.data.task)
-    made = {key: answers(split, job) for key, split in data.splits.items()}
+    made = {key: answers(data.splits[key], job) for key in {"train", "val", "test", *kept}}
     fitted = figures.fitted(made["val"], data.splits["val"].targets.all)
     model_folder.save(model, dataclasses.replace(info, fitted=fitted), source, Path("models", name))
     with storage.atomic_folder(PREDICTIONS / name) as folder:

@@ -44,7 +44,10 @@ def _deleted(changes: Sequence[Any]) -> bool:
     """Return whether the only changes are files that are gone, as in a fresh clone."""
     return all(
         isinstance(change, dict)
-        and all(isinstance(items, dict) and set(items.values()) == {"deleted"} for items in change.values())
+        and all(
+            isinstance(items, dict) and all(how == "deleted" for how in items.values())
+            for items in change.values()
+        )
         for change in changes
     )
 
