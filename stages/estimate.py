@@ -149,6 +149,8 @@ def evaluate() -> dict[str, Any]:
     """Run all of `evaluate` on what is there, with few rounds of its measurement of speed."""
     from stages import evaluate as evaluating
 
+    if reason := limits.of_evaluate(params.read()):
+        return {"reason": reason}
     wanted = params.Speed.model_validate_json(os.environ["BATON_SPEED"])
     evaluating.main()
     whole, timings = age(), storage.read_json(Path("reports/timings.json"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from baton import params
-from baton.estimate import limits, parts, shown
+from baton.estimate import limits, parts, scratch, shown
 from baton.estimate.shown import Estimated
 from baton.tracking.durations import Spent
 from tests.fitting.test_small_data import AUTO, settings
@@ -70,3 +70,19 @@ def test_what_a_stage_took_stands_beside_the_estimate(capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert "+10%" in said and "2.6 GB" in said and "today" in said
     assert "distill: its results were not made in this checkout" in said
+
+
+def test_the_line_that_says_why_is_found() -> None:
+    assert scratch.said_why("warning\nerror: no\n  got: x\n  next: y") == "error: no"
+    assert scratch.said_why("Traceback\n  File\nKeyError: 3") == "KeyError: 3"
+    assert scratch.said_why("") == ""
+
+
+def test_evaluate_is_not_estimated_where_it_reads_what_was_not_made() -> None:
+    active = params.read()
+    assert limits.of_evaluate(active) is None
+    assert "episodes" in str(
+        limits.of_evaluate(
+            active.model_copy(update={"finetune": active.finetune.model_copy(update={"episodes": object()})})
+        )
+    )

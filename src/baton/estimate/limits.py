@@ -39,6 +39,15 @@ def of_finetune(settings: params.Finetune, tasks: params.Tasks) -> str | None:
     return None if kind in LOOPS else f"strategy {kind} is not a training run of a known number of steps"
 
 
+def of_evaluate(active: params.Params) -> str | None:
+    """Return why `evaluate` is not estimated, or None."""
+    if active.tasks:
+        return "it also reads answers of the other tasks"
+    if active.finetune.episodes is not None:
+        return "it also reads figures of episodes"
+    return None
+
+
 def of_distill(settings: params.Distill, data: jobs.Data) -> str | None:
     """Return why the training of student and control is not estimated, or None."""
     if settings.features:
