@@ -166,7 +166,7 @@ def evaluate() -> dict[str, Any]:
 
 
 def tokens(job: jobs.Job, names: set[str]) -> int:
-    """Return the tokens of these splits; for images, samples."""
+    """Return the tokens of these splits; for images, patches."""
     splits: list[Split] = [job.data.splits[name] for name in names]
     return sum(int(split.lengths.sum()) for split in splits)
 

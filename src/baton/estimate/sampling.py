@@ -20,7 +20,7 @@ class Planned:
     """One training run: at most so much, if it may stop early."""
 
     steps: int
-    tokens: int  # of all steps, without padding; for images, samples
+    tokens: int  # of all steps, without padding; for images, patches
     validations: int
 
 
@@ -35,7 +35,7 @@ def planned(settings: params.Training, batches: TrainingBatches) -> Planned:
 
 
 def tokens(batches: TrainingBatches, steps: Sequence[int]) -> int:
-    """Return the tokens of some steps, without padding; for images, samples."""
+    """Return the tokens of some steps, without padding; for images, patches."""
     lengths = np.asarray(batches.split.lengths)
     return sum(int(lengths[batches.rows(step)].sum()) for step in steps)
 

@@ -62,7 +62,7 @@ class Timed:
         return self.memory + (self.checkpoint if device == "cpu" and self.seconds >= between else 0)
 
     def predicting(self, tokens: int) -> float:
-        """Return the seconds in which so many tokens (samples, for images) are predicted."""
+        """Return the seconds in which so many tokens (for images, patches) are predicted."""
         return tokens * self.validation_seconds / self.validation_tokens
 
 
