@@ -2,6 +2,7 @@
 
     baton recipes     list the complete params files that ship with Baton
     baton use NAME    make one of them the active params.yaml
+    baton estimate    say what the stages will take, before they run, and beside it what they took
     baton inbox       check that DVC can read every file in inbox/
     baton summary     show the results of the last run, on validation or on test
     baton sync        deliver waiting journals to MLflow, and what DVC knows only after a stage has ended
@@ -108,6 +109,24 @@ def use(
             temporary.write_bytes(content)
     description = params.read_raw(source)["description"]
     console.say(f"params.yaml is now {name}: {escape(description)}\nnext: `make repro` (or `dvc repro`)")
+
+
+@app.command()
+def estimate(
+    actual: Annotated[
+        bool, typer.Option("--actual", help="Show the last estimate beside what the stages took.")
+    ] = False,
+) -> None:
+    """Say how many minutes, how much memory and disk each stage will take, from a few of its real steps.
+
+    It needs the output of `tokenize` and takes a minute or a few. Nothing of the project changes.
+    """
+    from baton.estimate import estimating
+
+    if actual:
+        estimating.actual()
+    else:
+        estimating.estimate()
 
 
 @app.command()

@@ -4,34 +4,71 @@ Input: a stage that ended -> .baton/durations/STAGE.json. Output: the times of s
 """
 
 import contextlib
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from baton import storage
 from baton.errors import BatonError
 
 FOLDER = "durations"
 # What identifies a stage's results: DVC may have restored others from its cache, which took no time here.
-MADE = {name: Path(f"metrics/{name}.json") for name in ("finetune", "distill")}
+MADE = {
+    "finetune": Path("metrics/finetune.json"),
+    "distill": Path("metrics/distill.json"),
+    "evaluate": Path("reports/metrics.json"),
+}
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a stage took."""
+
+    seconds: float  # of the process, with its start
+    memory: int  # bytes, its peak since the last training run began
 
 
 def note(stage: str, seconds: float) -> None:
-    """Keep the time of a stage that has just written its results; whatever goes wrong, the stage goes on."""
+    """Keep the time of a stage that has just written its results; whatever goes wrong, the stage goes on.
+
+    `seconds` are those since the stage was set up. The process's own, and its peak of memory, are kept too.
+    """
     made = MADE.get(stage)
-    with contextlib.suppress(OSError, BatonError):
+    with contextlib.suppress(OSError, BatonError, psutil.Error):
         if made is not None and made.is_file():
+            from baton.runtime import memory  # with torch, which a stage has and the command line has not
+
             path = storage.state(FOLDER) / f"{stage}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
-            storage.write_json(path, {"seconds": seconds, "made": storage.sha256(made)})
+            found = {
+                "seconds": seconds,
+                "process_seconds": time.time() - psutil.Process().create_time(),
+                "peak_memory_bytes": memory.peak_memory(),
+                "made": storage.sha256(made),
+            }
+            storage.write_json(path, found)
 
 
 def read() -> dict[str, float | None]:
-    """Return the seconds of each training stage; None if its results were not made here."""
-    return {stage: _seconds(stage, made) for stage, made in MADE.items()}
+    """Return the seconds of each stage that is timed; None if its results were not made here."""
+    found = {stage: _read(stage, made) for stage, made in MADE.items()}
+    return {stage: None if own is None else float(own["seconds"]) for stage, own in found.items()}
 
 
-def _seconds(stage: str, made: Path) -> float | None:
+def spent(stage: str) -> Spent | None:
+    """Return what a stage took; None if its results were not made here."""
+    own = _read(stage, MADE[stage])
+    if own is None or "process_seconds" not in own:
+        return None
+    return Spent(float(own["process_seconds"]), int(own["peak_memory_bytes"]))
+
+
+def _read(stage: str, made: Path) -> dict[str, Any] | None:
     try:
-        own = storage.read_json(storage.state(FOLDER) / f"{stage}.json")
-        return float(own["seconds"]) if own["made"] == storage.sha256(made) else None
+        own: dict[str, Any] = storage.read_json(storage.state(FOLDER) / f"{stage}.json")
+        return own if float(own["seconds"]) >= 0 and own["made"] == storage.sha256(made) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
