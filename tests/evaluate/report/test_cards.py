@@ -36,16 +36,16 @@ def project(reports: Reports, description: str = "News topics.", licence: str = 
     root = reports.folder.parent
     source = {"kind": "local", "files": {"train": "inbox/films.csv"}, "licence": licence}
     files = {"train": {"origin": "inbox/films.csv", "bytes": 7, "sha256": "0" * 64, "path": "train.csv"}}
-    storage.write_json(
-        root / "raw/manifest.json", {"source": source, "files": files, "licence": licence}
-    )
+    storage.write_json(root / "raw/manifest.json", {"source": source, "files": files, "licence": licence})
     base = {"kind": "hub", "repository": "me/base", "licence": "MIT"}
     storage.write_json(
         root / "base/manifest.json", {"base": base, "origin": "hub me/base@0", "licence": "MIT"}
     )
     for name in ("teacher", "student", "control"):
         storage.write_json(root / f"models/{name}/config.json", {"name": name})
-    (root / "requirements.lock").write_text("# head\nnumpy==2.4.0\ntorch==2.14.1\nx==1; sys_platform == 'y'\n")
+    (root / "requirements.lock").write_text(
+        "# head\nnumpy==2.4.0\ntorch==2.14.1\nx==1; sys_platform == 'y'\n"
+    )
     models = {name: root / "models" / name for name in ("teacher", "student", "control")}
     return Project(
         reports, root / "raw", root / "base", models, root / "requirements.lock", description, SETTINGS
@@ -85,7 +85,9 @@ def test_figures_are_those_of_the_metrics(tmp_path: Path) -> None:
     made = project(described(made_up.classes(tmp_path), ("corn", "ship", "wheat")))
     card = ModelCard(writing.render(made)["MODEL_CARD.md"])
     own = json.loads((tmp_path / "reports/metrics.json").read_text())["student"]
-    assert card.data.pipeline_tag == "text-classification" and "3 outputs named corn, ship, wheat" in card.text
+    assert (
+        card.data.pipeline_tag == "text-classification" and "3 outputs named corn, ship, wheat" in card.text
+    )
     found = {one.metric_name.partition(" (")[0]: one.metric_value for one in card.data.eval_results}
     assert found == {
         "Accuracy": own["accuracy"],
@@ -121,7 +123,9 @@ def test_names_and_descriptions_stay_data(tmp_path: Path) -> None:
         made = project(reports, description=attack, licence=attack)
         for name, text in writing.render(made).items():
             card = (DatasetCard if name == writing.DATA_CARD else ModelCard)(text)
-            assert str(card) == text and card.data.to_dict()["license"] == "other", "one block, read as written"
+            assert str(card) == text and card.data.to_dict()["license"] == "other", (
+                "one block, read as written"
+            )
             assert "<script" not in text and "![x]" not in text and "\n# title" not in text
             assert "\nlicense: mit" not in text and "49" not in card.text.partition("##")[0]
             assert text.count("<details>") == text.count("</details>"), "only our own"
