@@ -4,8 +4,7 @@ Inputs: `Pairs` and the scores of rows -> rows of slices.csv, with p-values adju
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,22 +40,27 @@ class Slice:
 
 def read(pairs: Pairs, main: Scale, confidence: float) -> list[Slice]:
     """Return every slice."""
-    found: list[tuple[Any, ...]] = []
-    parts = [pairs.task.parts(pairs.rows.targets, pairs.outputs[name]) for name in (BEFORE, AFTER)]
-    for name, group in pairs.groups.items():
-        shown = np.array(group.values, dtype=object)
-        for value in group.order:
-            own = shown == value
-            figures = [
-                pairs.task.of_rows(pairs.rows.targets, pairs.outputs[which], own, confidence)[0]
-                for which in (BEFORE, AFTER)
-            ]
-            old, new = (pairs.task.score(one[own]) for one in parts)
-            low, high, p = paired(old, new, confidence)
-            ends = sorted((main.gain(low), main.gain(high)))  # a score is minus an error
-            found.append((name, str(value), int(own.sum()), *figures, figures[1] - figures[0], (*ends,), p))
-    adjusted = proportions.holm([one[-1] for one in found])
-    return [Slice(*one, holm) for one, holm in zip(found, adjusted, strict=True)]
+    found = [
+        _slice(pairs, name, str(value), np.array(group.values, dtype=object) == value, main, confidence)
+        for name, group in pairs.groups.items()
+        for value in group.order
+    ]
+    adjusted = proportions.holm([one.p for one in found])
+    return [replace(one, holm_p=p) for one, p in zip(found, adjusted, strict=True)]
+
+
+def _slice(
+    pairs: Pairs, name: str, value: str, own: NDArray[np.bool_], main: Scale, confidence: float
+) -> Slice:
+    """Return the slice of the rows `own` (n,); its p is not adjusted yet."""
+    task, targets = pairs.task, pairs.rows.targets
+    before, after = (
+        task.of_rows(targets, pairs.outputs[which], own, confidence)[0] for which in (BEFORE, AFTER)
+    )
+    old, new = (task.score(task.parts(targets, pairs.outputs[which])[own]) for which in (BEFORE, AFTER))
+    low, high, p = paired(old, new, confidence)
+    low, high = sorted((main.gain(low), main.gain(high)))  # a score is minus an error
+    return Slice(name, value, int(own.sum()), before, after, after - before, (low, high), p, p)
 
 
 def paired(

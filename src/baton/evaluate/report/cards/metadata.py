@@ -160,7 +160,7 @@ def name_of(manifest: Mapping[str, Any]) -> str:
     return plain(stem) or "data"
 
 
-def licence(named: Sequence[str | None]) -> dict[str, str]:
+def licence(named: Sequence[str | None]) -> dict[str, Any]:
     """Return the entries for licences: the hub's name of the only one, or the words of all."""
     words = list(dict.fromkeys(plain(one) for one in named if one))
     if not words:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.repocard import CardData, DatasetCard, ModelCard, RepoCard
+from huggingface_hub.repocard import DatasetCard, ModelCard, RepoCard
+from huggingface_hub.repocard_data import CardData
 
 from baton import storage
 from baton.evaluate.report.cards import data_card, metadata, model_card
