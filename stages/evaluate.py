@@ -1,8 +1,8 @@
 """Measure teacher, student, control and baselines on the test split.
 
-Reads data/clean, data/predictions, data/arrays, data/base, models, curves and metrics; writes reports/:
-metrics.json, tables/, plots/ and figures/ (identical bytes on a rerun), timings.json, speed/ and report.html
-(which vary).
+Reads data/clean, data/predictions, data/arrays, data/base, models, curves and metrics, and manifest.json of
+data/raw; writes reports/: metrics.json, tables/, plots/, figures/ and cards/ (identical bytes on a rerun),
+timings.json, speed/ and report.html (which vary).
 Run by DVC as `sh stages/run evaluate`.
 """
 
@@ -33,6 +33,8 @@ from baton.evaluate import (
 )
 from baton.evaluate.evaluation import Evaluation
 from baton.evaluate.report import csv_tables, plots, terminal_validation
+from baton.evaluate.report.cards import writing as cards
+from baton.evaluate.report.cards.facts import Project
 from baton.evaluate.report.html import page
 from baton.evaluate.report.html.about import About
 from baton.evaluate.report.html.csv_reading import Reports
@@ -44,6 +46,7 @@ from baton.tasks import figure_scale
 from baton.tracking import provenance
 
 CLEAN, PREDICTIONS, REPORTS = Path("data/clean"), Path("data/predictions"), Path("reports")
+RAW, LOCK = Path("data/raw"), Path("requirements.lock")
 CURVES = [Path("curves/finetune.csv"), Path("curves/distill.csv")]
 TRAINED = [Path("metrics/finetune.json"), Path("metrics/distill.json")]
 
@@ -51,7 +54,7 @@ TRAINED = [Path("metrics/finetune.json"), Path("metrics/distill.json")]
 def main() -> None:
     """Write the figures first, then the speeds, then the plot that needs both."""
     since = time.perf_counter()
-    loaded = params.load("evaluate", "finetune", "runtime")
+    loaded = params.load("description", "distill", "evaluate", "finetune", "runtime")
     work = model_folder.work(MODELS["teacher"], array_splits.read_meta(measurements.ARRAYS).input)
     settings, machine = loaded.evaluate, resolve.resolve(loaded.runtime, work=work)
     with tracking.stage("evaluate", machine.reasons) as run:
@@ -67,6 +70,7 @@ def main() -> None:
             with storage.atomic_folder(REPORTS / name) as folder:
                 write(folder, subject.task, evaluation)
         storage.write_json(REPORTS / "metrics.json", figures)
+        cards.write(project(loaded))
         timings = measurements.speed(subject)
         storage.write_json(REPORTS / "timings.json", timings)
         with storage.atomic_folder(REPORTS / "speed") as folder:
@@ -82,6 +86,14 @@ def main() -> None:
     # `make repro` shows the summary at the very end, even when this stage had nothing to do.
     if os.environ.get("BATON_SUMMARY") != "later":
         terminal_validation.show(REPORTS)
+
+
+def project(loaded: params.Params) -> Project:
+    """Return what the cards are made from."""
+    own = {"distill": loaded.distill, "evaluate": loaded.evaluate, "finetune": loaded.finetune}
+    settings = {name: section.model_dump(mode="json") for name, section in own.items()}
+    reports = Reports(REPORTS, CLEAN, measurements.ARRAYS)
+    return Project(reports, RAW, measurements.BASE, MODELS, LOCK, loaded.description, settings)
 
 
 def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evaluation, dict[str, Any]]:
@@ -257,6 +269,8 @@ def track(run: tracking.Run, shown: Sequence[str], figures: dict[str, Any], timi
     for path in sorted(REPORTS.glob("*/*.png")):
         run.figure(path)
     run.artifact(REPORTS / page.NAME)
+    for path in sorted(REPORTS.glob(f"{cards.FOLDER}/*.md")):
+        run.artifact(path, cards.FOLDER)
     for path in sorted(REPORTS.glob("tables/*.csv")):
         run.artifact(path, "tables")
 

@@ -28,7 +28,7 @@ RATIOS = {
     "student_vs_teacher": {"throughput": 1.9, "throughput_interval": [1.85, 1.96]},
     "control_vs_student": {"throughput": 1.0, "throughput_interval": [0.99, 1.02]},
 }
-UNTIMED = ["figures", "metrics.json", "plots", "tables"]
+UNTIMED = ["cards", "figures", "metrics.json", "plots", "tables"]
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ def test_a_rerun_writes_the_same_bytes(ready: Callable[..., list[str]]) -> None:
     # Negative control: another setting changes the bytes of the outputs it affects (nothing is drawn here).
     ready(calibration_bins=7)
     changed = {name for name, digest in digests(UNTIMED).items() if digest != before[name]}
-    assert changed == {"metrics.json", "plots", "figures"}
+    assert changed == {"cards", "metrics.json", "plots", "figures"}
 
 
 def test_speed_is_measured_once_per_model(ready: Callable[..., list[str]]) -> None:

@@ -11,6 +11,7 @@
     baton promote     let the gate judge the challenger against the champion
     baton drift X     compare new rows without labels with the champion's training data
     baton compare     compare ways to transfer, over numbers of labels and seeds
+    baton compare A B   compare two revisions, row by row, from the predictions that they kept
     baton label-errors  list the labels that are probably wrong, to correct them
     baton learning-curve  say how much more labels would help
     baton suggest     write the rows without labels that are most worth labelling
@@ -285,9 +286,36 @@ def retrain(
         raise typer.Exit(3)
 
 
+class Split(StrEnum):
+    """The rows on which revisions are compared."""
+
+    TEST = "test"
+    VAL = "val"
+
+
+class Model(StrEnum):
+    """The models that every revision has predictions of."""
+
+    TEACHER = "teacher"
+    STUDENT = "student"
+    CONTROL = "control"
+
+
 @app.command()
 def compare(
     context: typer.Context,
+    revisions: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[REV [REV]]",
+            help="Compare two commits, branches, tags or DVC experiments, or one with the working tree; "
+            "without any, compare strategies.",
+        ),
+    ] = None,
+    model: Annotated[
+        Model | None, typer.Option(help="Of revisions: which model; by default promotion.model.")
+    ] = None,
+    split: Annotated[Split | None, typer.Option(help="Of revisions: on which rows; by default test.")] = None,
     strategies: Annotated[
         str | None, typer.Option(help="Names in the file of strategies, such as full,lora; by default all.")
     ] = None,
@@ -310,12 +338,38 @@ def compare(
 
     Experiments that are there are not run again; stopped, the same command goes on. Your files stay as they
     are.
+
+    With one or two revisions: which rows changed, whether the difference is significant, and in which slices.
+    That trains nothing: it reads the predictions that the revisions kept.
     """
     from baton.cli import compare_commands
 
+    _one_comparison(context, bool(revisions))
+    if revisions:
+        compare_commands.compare_revisions(context.obj, revisions, model, split, output)
+        return
     compare_commands.compare(
         context.obj, strategies, labels, seeds, file, baseline, output, dry_run, track, models
     )
+
+
+OF_REVISIONS, OF_BOTH = {"model", "split"}, {"revisions", "output"}
+
+
+def _one_comparison(context: typer.Context, revisions: bool) -> None:
+    """Refuse options of the other comparison."""
+    given = {name for name in context.params if not _default(context, name)} - OF_BOTH
+    wrong = sorted(given - OF_REVISIONS if revisions else given & OF_REVISIONS)
+    if wrong:
+        what = "a comparison of strategies, not of revisions" if revisions else "a comparison of revisions"
+        option = f"--{wrong[0].replace('_', '-')}"
+        hint = "leave it out" if revisions else "name a revision: `baton compare HEAD~1 HEAD`"
+        raise ParamsError(f"{option} is for {what}", got=option, expected="none of these", hint=hint)
+
+
+def _default(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is None or source.name in {"DEFAULT", "DEFAULT_MAP"}
 
 
 @app.command(name="label-errors")

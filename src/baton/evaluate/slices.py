@@ -55,8 +55,8 @@ def table(
         outputs: model -> its answers on them.
         confidence: of the intervals.
     """
-    frequent = {column: _frequent(values) for column, values in kept.items()}
-    return of_groups(task, frequent, test, outputs, confidence)
+    groups = {column: frequent(values) for column, values in kept.items()}
+    return of_groups(task, groups, test, outputs, confidence)
 
 
 def of_groups(
@@ -78,7 +78,7 @@ def of_groups(
     return rows
 
 
-def _frequent(values: Sequence[str]) -> Group:
+def frequent(values: Sequence[str]) -> Group:
     """Return the most frequent values, and one for all others."""
     counts = Counter(values)
     order = [value for value, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_VALUES]]

@@ -32,7 +32,6 @@ def describe(
         for key in (*tested, *CALIBRATION, validated, *COSTS)
         if key in known
     ]
-    tags = run.data.tags
     origin = [
         (
             f"- {settings.model} of `{run.data.params.get('tracking.experiment', '')}`: "
@@ -50,15 +49,32 @@ def describe(
             if settings.model == "student" and (own := run.data.params.get("student_base.licence"))
             else []
         ),
+        *_made(known, model, run, settings),
+    ]
+    return "\n".join([*origin, "", "| figure | |", "|---|---|", *rows, "", *_use(settings, task, reads)])
+
+
+def origin(model: LoggedModel, run: Run, settings: params.Promotion, task: TaskSpec, reads: InputSpec) -> str:
+    """Return what the card that `evaluate` wrote cannot know, as its last section: seed, commit, use."""
+    known = {metric.key.removeprefix(f"{settings.model}/"): metric.value for metric in model.metrics or ()}
+    lines = [*_made(known, model, run, settings), f"- MLflow run `{run.info.run_id}`"]
+    return "\n".join(["## This version", "", *lines, "", *_use(settings, task, reads), ""])
+
+
+def _made(known: dict[str, float], model: LoggedModel, run: Run, settings: params.Promotion) -> list[str]:
+    tags = run.data.tags
+    dirty = " with uncommitted changes" if tags.get("git.dirty") == "true" else ""
+    return [
         *_seed(known, settings.model, run),
-        f"- commit `{tags.get('git.commit', 'unknown')[:12]}`"
-        + (" with uncommitted changes" if tags.get("git.dirty") == "true" else ""),
+        f"- commit `{tags.get('git.commit', 'unknown')[:12]}`{dirty}",
         f"- model folder sha256 `{model.tags['sha256']}`",
     ]
+
+
+def _use(settings: params.Promotion, task: TaskSpec, reads: InputSpec) -> list[str]:
     how = served_inputs.of(reads, task)
     load = f'mlflow.pyfunc.load_model("models:/{settings.name}@champion")'
-    use = "\n".join(["```python", *how.imports, f"{load}.predict({how.example})", "```"])
-    return "\n".join([*origin, "", "| figure | |", "|---|---|", *rows, "", use])
+    return ["```python", *how.imports, f"{load}.predict({how.example})", "```"]
 
 
 def headline(task: TaskSpec) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from baton import params, storage
 from baton.contracts import task_spec
 from baton.errors import DataError, ModelError, TrackingError
-from baton.lifecycle import model_card, training_rows
+from baton.lifecycle import evaluated_cards, model_card, training_rows
 from baton.lifecycle.registry import (
     CHALLENGER,
     CHAMPION,
@@ -59,6 +59,7 @@ def register(
     version = found or _create(registry, settings, model, digest)
     if found:
         _renew_profile(registry, found, model)
+        _add_cards(registry, settings, found, model, digest)
     champion = registry.alias(CHAMPION)
     if challenger and (champion is None or number(champion) != number(version)):
         registry.client.set_registered_model_alias(registry.name, CHALLENGER, number(version))
@@ -91,8 +92,12 @@ def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, 
     files |= {LOCK.name: LOCK.read_text(encoding="utf-8")} if LOCK.is_file() else {}
     task = task_spec.read_file(CLEAN)
     reads = served_inputs.read(storage.read_json(Path("models", settings.model, "baton.json")))
-    about = model_card.describe(model, run, settings, task, reads)
-    for name, text in (files | {"card.md": about}).items():
+    origin = model_card.origin(model, run, settings, task, reads)
+    cards = evaluated_cards.read(settings.model, digest, origin)
+    about = model_card.describe(model, run, settings, task, reads) + evaluated_cards.said(
+        cards, folder(digest)
+    )
+    for name, text in (files | cards | {"card.md": about}).items():
         client.log_text(run.info.run_id, text, f"{folder(digest)}/{name}")
     with contextlib.suppress(MlflowException):  # it exists already
         client.create_registered_model(
@@ -125,6 +130,25 @@ def _renew_profile(registry: Registry, version: ModelVersion, model: LoggedModel
     if kept is None or not drift.current(json.loads(kept)):
         _same_data(registry.store, model)
         registry.write(version, PROFILE, json.dumps(drift.profile(CLEAN)))
+
+
+def _add_cards(
+    registry: Registry, settings: params.Promotion, version: ModelVersion, model: LoggedModel, digest: str
+) -> None:
+    """Add the cards of a version that was registered before `evaluate` ran."""
+    if registry.read(version, evaluated_cards.MODEL_CARD) is not None:
+        return
+    run = registry.client.get_run(str(model.source_run_id))
+    task = task_spec.read_file(CLEAN)
+    reads = served_inputs.read(storage.read_json(Path("models", settings.model, "baton.json")))
+    origin = model_card.origin(model, run, settings, task, reads)
+    cards = evaluated_cards.read(settings.model, digest, origin)
+    for name, text in cards.items():
+        registry.write(version, name, text)
+    if cards:
+        none = evaluated_cards.said({}, folder(digest))
+        told = str(version.description or "").replace(none, evaluated_cards.said(cards, folder(digest)))
+        registry.client.update_model_version(registry.name, number(version), told)
 
 
 def _teacher(store: Store) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""reports/cards: model cards and a data card in the format of the Hugging Face hub."""
