@@ -158,7 +158,7 @@ def test_rows_that_changed_and_whether_it_is_significant(
         "after": NAMES[(LABELS[70] + 1) % 3],
         "text": "text of row 70",
     }
-    assert "--split val" in said
+    assert "select on test" in said
 
 
 def test_slices_name_where_the_difference_is(commit: Write, capsys: pytest.CaptureFixture[str]) -> None:
@@ -252,8 +252,8 @@ def test_the_command_and_its_options(commit: Write) -> None:
         done = CliRunner().invoke(app, ["compare", *words])
         return done.exit_code, " ".join(done.output.split())
 
-    code, said = run(first, "HEAD", "--split", "val", "--model", "student")
-    assert code == 0 and "The student on 200 rows of val" in said and "--split val" not in said
+    code, said = run(first, "HEAD", "--model", "student")
+    assert code == 0 and "The student on 200 rows of val" in said and "select on test" not in said
     for words, message in (
         ((first, "--labels", "8"), "--labels is for a comparison of strategies"),
         (("--split", "val"), "--split is for a comparison of revisions"),

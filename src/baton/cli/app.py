@@ -315,7 +315,7 @@ def compare(
     model: Annotated[
         Model | None, typer.Option(help="Of revisions: which model; by default promotion.model.")
     ] = None,
-    split: Annotated[Split | None, typer.Option(help="Of revisions: on which rows; by default test.")] = None,
+    split: Annotated[Split | None, typer.Option(help="Of revisions: on which rows; by default val.")] = None,
     strategies: Annotated[
         str | None, typer.Option(help="Names in the file of strategies, such as full,lora; by default all.")
     ] = None,

@@ -56,7 +56,7 @@ def compare_revisions(
             before=str(before),
             after=after,
             model=str(model or params.read().promotion.model),
-            split=str(split or "test"),
+            split=str(split or "val"),
             output=here / output if output is not None else of_revisions.OUTPUT,
         )
     )
