@@ -5,7 +5,7 @@ them -> tables/attributions.csv and tables/deletion.csv.
 
 The deletion test takes away the words that spoke most for an answer, and as many random ones: if it used the
 first, its probability falls by more ("comprehensiveness" of DeYoung et al. 2020, ERASER: A benchmark to
-evaluate rationalized NLP models, section 4.2).
+evaluate rationalized NLP models, section 4.2). The same is done with pixels of images.
 """
 
 import hashlib
@@ -25,7 +25,8 @@ from baton.evaluate.report.image_galleries import mistakes
 MODEL = "student"  # whose answers are explained: the model that is shipped
 SHARE = 0.2  # of a text's words, at most, that the deletion test takes away
 WORDS = ["model", "id", "answer", "place", "before", "word", "attribution", "marked"]
-DELETION = ["model", "id", "answer", "right", "words", "removed", "probability", "without", "without_random"]
+# `parts` are words that are read, or pixels.
+DELETION = ["model", "id", "answer", "right", "parts", "removed", "probability", "without", "without_random"]
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,28 @@ def tables(
         for one in found
     ]
     return {"attributions.csv": (WORDS, lines), "deletion.csv": (DELETION, tested)}
+
+
+def pixels_deleted(
+    model: str,
+    ids: Sequence[str],
+    names: Sequence[str],
+    attributions: NDArray[np.float32],
+    probabilities: NDArray[np.float64],
+) -> list[list[object]]:
+    """Return rows of deletion.csv on wrong answers about images.
+
+    Args:
+        model: whose answers they are.
+        ids: of the rows (images,).
+        names: the answers (images,).
+        attributions: of the pixels, (images, height, width).
+        probabilities: as is, without the strongest pixels, and without random ones, (images, 3).
+    """
+    return [
+        [model, id_, name, 0, scores.size, int(strongest(scores.reshape(-1)).sum()), *p]
+        for id_, name, scores, p in zip(ids, names, attributions, probabilities.tolist(), strict=True)
+    ]
 
 
 def _words(

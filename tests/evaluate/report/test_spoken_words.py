@@ -14,6 +14,7 @@ from baton.evaluate.report.html.csv_reading import Reports, Row
 from tests.evaluate.report import made_up
 from tests.evaluate.report.reading import Page
 
+PARTS = "words, at most a fifth of a text"
 HOSTILE = ["<script>alert(1)</script>", '"><img', "src=x>", "{{", "'quoted'", "wheat", "a&b", "</p>"]
 
 
@@ -93,7 +94,7 @@ def fallen(falls: list[tuple[float, float]]) -> list[Row]:
 
 
 def test_marks_are_trusted_if_the_marked_words_matter_more_than_random_ones() -> None:
-    told = spoken_words.said(fallen([(0.5, 0.1), (0.6, 0.0), (0.4, 0.1), (0.7, 0.2)]), 0.95)
+    told = spoken_words.said(fallen([(0.5, 0.1), (0.6, 0.0), (0.4, 0.1), (0.7, 0.2)]), 0.95, PARTS)
     assert told[0] == (
         "Without the strongest words, at most a fifth of a text, the probability of 2 wrong answers "
         "falls by 45 points, without as many random words by 10 points; that of 2 right answers "
@@ -109,8 +110,8 @@ def test_marks_that_matter_no_more_than_random_words_are_not_trusted(
     falls: list[tuple[float, float]],
 ) -> None:
     """Negative control."""
-    assert spoken_words.said(fallen(falls), 0.95)[1].startswith("So do not rely on the marks here")
+    assert spoken_words.said(fallen(falls), 0.95, PARTS)[1].startswith("So do not rely on the marks here")
 
 
 def test_one_answer_tells_nothing() -> None:
-    assert "too few" in spoken_words.said(fallen([(0.5, 0.1)]), 0.95)[1]
+    assert "too few" in spoken_words.said(fallen([(0.5, 0.1)]), 0.95, PARTS)[1]

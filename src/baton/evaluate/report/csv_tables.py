@@ -42,6 +42,8 @@ def write_tables(folder: Path, task: TaskReports, evaluation: Evaluation) -> Non
         evaluation.explained, attributions.MODEL, evaluation.test.ids, evaluation.names
     ).items():
         write_csv(folder / name, columns, rows)
+    if pixels := [row for one in evaluation.galleries.values() for row in one.deletion]:
+        write_csv(folder / "deletion.csv", attributions.DELETION, pixels)
     if evaluation.single_inputs:
         write_csv(folder / "single_inputs.csv", *single_inputs.table(task, evaluation.single_inputs))
 

@@ -58,27 +58,36 @@ def read(reports: Reports, model: str, confidence: float) -> SpokenWords:
     rows = [row for row in reports.table("attributions.csv") if row["model"] == model]
     tested = [row for row in reports.table("deletion.csv") if row["model"] == model]
     texts = {id_: _text(list(own)) for id_, own in itertools.groupby(rows, lambda row: row["id"])}
-    return SpokenWords(texts, said(tested, confidence) if tested else [])
+    parts = "words, at most a fifth of a text" if rows else "pixels, at most a fifth of an image"
+    return SpokenWords(texts, said(tested, confidence, parts) if tested else [])
 
 
-def said(tested: Sequence[Row], confidence: float) -> list[str]:
-    """Return what the deletion test found, and whether the attributions can be trusted."""
+def said(tested: Sequence[Row], confidence: float, parts: str) -> list[str]:
+    """Return what the deletion test found, and whether the attributions can be trusted.
+
+    `parts` are what it takes away: words, or pixels, and how many.
+    """
+    unit = parts.partition(",")[0]
     wrong, right = ([row for row in tested if row["right"] == kind] for kind in ("0", "1"))
-    told = [f"the probability of {_falls(wrong, 'wrong answers')}"] if wrong else []
-    told += [f"{'that' if wrong else 'the probability'} of {_falls(right, 'right answers')}"] if right else []
-    begin = "Without the strongest words, at most a fifth of a text,"
+    told = [f"the probability of {_falls(wrong, 'wrong answers', unit)}"] if wrong else []
+    told += (
+        [f"{'that' if wrong else 'the probability'} of {_falls(right, 'right answers', unit)}"]
+        if right
+        else []
+    )
+    begin = f"Without the strongest {parts},"
     return [f"{begin} {'; '.join(told)}.", _trusted(tested, confidence)]
 
 
-def _falls(own: Sequence[Row], answers: str) -> str:
-    """Return by how many points the probability falls without the strongest words, and without others."""
+def _falls(own: Sequence[Row], answers: str, unit: str) -> str:
+    """Return by how many points the probability falls without the strongest parts, and without others."""
     by, by_random = (
         float(np.mean([_fall(row, name) for row in own])) for name in ("without", "without_random")
     )
     both = _points(by), _points(by_random)
     ways = ["falls" if fall >= 0 else "rises" for fall in (by, by_random)]
     other = both[1] if ways[0] == ways[1] else f"it {ways[1]} {both[1]}"
-    return f"{amount(len(own), answers)} {ways[0]} {both[0]}, without as many random words {other}"
+    return f"{amount(len(own), answers)} {ways[0]} {both[0]}, without as many random {unit} {other}"
 
 
 def _fall(row: Row, name: str) -> float:
