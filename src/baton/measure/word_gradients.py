@@ -1,13 +1,14 @@
 """Integrated gradients (Sundararajan et al. 2017), by captum: which tokens speak for a model's answer.
 
-Gradients of the answer's log-odds are integrated along the straight line from embeddings that say nothing, of
-the mask token, to those of the text; they sum to the change of the log-odds along the line. Special tokens
-stay as they are. Log-odds, unlike a probability, still tell words apart where a model is sure.
+Gradients of the answer's log-odds are integrated along the straight line from embeddings of padding, which
+say nothing, to those of the text; they sum to the change of the log-odds along the line. Special tokens stay
+as they are. Log-odds, unlike a probability, still tell words apart where a model is sure.
 
-Each step is one pass, however long the text is. Leaving out one word at a time (Li et al. 2016) needs a pass
-for each word: on R8, with 86 words a text, that takes several times as long, and grows with the square of the
-length. A model takes the mixture of two embeddings of each token as an input (as mixup does), and this is
-where the line lies, so it works for every encoder, pooling, and number of windows.
+Each step is one pass forth and back, however long the text is, and few steps are enough. Leaving out one word
+at a time (Li et al. 2016, Understanding neural networks through representation erasure) takes a pass for each
+word, and so grows with the square of the length. A model takes the mixture of two embeddings in each place as
+its input (as with mixup). The line lies there, so this works for every encoder and pooling, and for documents
+in several windows.
 
 Inputs: a text model, a text and a score of its logits -> a number for each token.
 """
