@@ -30,7 +30,7 @@ class Places:
     def read(self) -> NDArray[np.int64]:
         """The words of which a window has a token, in order."""
         found = np.unique(np.concatenate(self.windows))
-        return found[found != NOTHING]
+        return np.asarray(found[found != NOTHING])
 
     def sums(self, windows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         """Return the sum over each word's tokens of all windows, (words,); NaN for words that are not read.
@@ -57,7 +57,7 @@ def places(tokenizer: Tokenizer, reads: TextInput, rows: Sequence[Sequence[str]]
             # The tokens are numbered below 0, so that special ones stay apart in the windows.
             numbered = [[-1 - place for place in own] for own in _ranges([len(own) for own in owners])]
             if isinstance(frame, pair_windows.PairFrame):
-                windows = frame.read(*numbered, reads.truncation).windows
+                windows = frame.read(numbered[0], numbered[1], reads.truncation).windows
             else:
                 windows, _ = frame.read(numbered[0], reads.truncation)
             flat = np.concatenate([*owners, [NOTHING]]).astype(np.int64)  # the last: of special tokens

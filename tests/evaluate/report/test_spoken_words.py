@@ -74,6 +74,13 @@ def test_the_same_words_give_the_same_bytes(tmp_path: Path) -> None:
     assert made[0] == made[1]
 
 
+def test_a_word_that_occurs_several_times_is_named_once(tmp_path: Path) -> None:
+    reports = made_up.classes(tmp_path, shares=made_up.SHARES | {"teacher": 0.5})
+    explained(reports, ["vs", "cts", "vs", "cts", "vs"], count=1)
+    text = spoken_words.read(reports, "student", 0.95).texts
+    assert [word for word, _ in next(iter(text.values())).strongest] == ["vs", "cts"]
+
+
 def test_long_texts_are_cut(tmp_path: Path) -> None:
     reports = made_up.classes(tmp_path, shares=made_up.SHARES | {"teacher": 0.5})
     explained(reports, ["word"] * (spoken_words.MOST_WORDS + 7), count=1)

@@ -87,8 +87,10 @@ def errors(model: str, spec: Tokens, rows: Rows, outputs: TokenOutputs) -> list[
 def _marked(text: str, spec: Tokens, actual: Sequence[int] | None, predicted: Sequence[int] | None) -> str:
     """Return the part of a text around one or two entities (row, first word, end, type), in one line."""
     places = words.cut(text, spec.words)
-    both = [own and (places[own[1]][0], places[own[2] - 1][1]) for own in (actual, predicted)]
-    return marked_texts.around(text, *both)
+    first, second = (
+        None if own is None else (places[own[1]][0], places[own[2] - 1][1]) for own in (actual, predicted)
+    )
+    return marked_texts.around(text, first, second)
 
 
 def confusion(model: str, names: Sequence[str], counts: NDArray[np.int64]) -> list[list[object]]:

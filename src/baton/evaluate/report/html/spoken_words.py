@@ -6,6 +6,7 @@ the deletion test says of them.
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,7 +43,8 @@ class Spoken:
     answer: str  # for which they spoke
     words: Sequence[Word]
     left_out: int  # words after those, which are read too
-    strongest: Sequence[tuple[str, float]]  # words, and their shares of all that spoke for the answer
+    # Words, and their shares of all that spoke for the answer; a word that occurs several times counts once.
+    strongest: Sequence[tuple[str, float]]
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,11 @@ def _text(rows: Sequence[Row]) -> Spoken:
         Word(row["before"], row["word"], _level(score, most), row["marked"] == "1")
         for row, score in zip(rows[:MOST_WORDS], above, strict=False)
     ]
-    order = sorted(range(len(rows)), key=lambda place: -above[place])[:NAMED]
-    strongest = [(rows[place]["word"], above[place] / total) for place in order if above[place]]
+    sums = defaultdict[str, float](float)
+    for row, score in zip(rows, above, strict=True):
+        sums[row["word"]] += score
+    order = sorted(sums.items(), key=lambda item: -item[1])[:NAMED]
+    strongest = [(word, score / total) for word, score in order if score]
     return Spoken(rows[0]["answer"], shown, max(0, len(rows) - MOST_WORDS), strongest)
 
 
