@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from baton import console, params
+from baton.batches.augmentation.text_variation import mask_token
 from baton.batches.text_batches import TextSplit
 from baton.contracts.input_spec import TextInput
 from baton.contracts.task_spec import Classes
@@ -111,11 +112,11 @@ def _measured(
 
 
 def _plain(texts: _Texts, places: Places, tokens: torch.Tensor) -> torch.Tensor:
-    """Return a batch's tokens, (windows, length), with padding in place of words."""
-    plain = tokens.clone()
+    """Return a batch's tokens, (windows, length), with the mask token, or padding, in place of words."""
+    mask, plain = mask_token(texts.tokenizer), tokens.clone()
     for row, own in zip(plain, places.windows, strict=True):
         words = torch.from_numpy(np.flatnonzero(own != word_places.NOTHING)).to(row.device)
-        row[words] = texts.split.pad
+        row[words] = texts.split.pad if mask is None else mask
     return plain
 
 

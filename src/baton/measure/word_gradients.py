@@ -1,8 +1,9 @@
 """Integrated gradients (Sundararajan et al. 2017), by captum: which tokens speak for a model's answer.
 
-Gradients of the answer's log-odds are integrated along the straight line from embeddings of padding, which
-say nothing, to those of the text; they sum to the change of the log-odds along the line. Special tokens stay
-as they are. Log-odds, unlike a probability, still tell words apart where a model is sure.
+Gradients of the answer's log-odds are integrated along the straight line from embeddings of the mask token,
+which says nothing, to those of the text; they sum to the change of the log-odds along the line. (Padding may
+be embedded as zeros. Layer normalisation then hides how far along the line a place is, and gradients are 0.)
+Special tokens stay as they are. Log-odds, unlike a probability, still tell words apart where a model is sure.
 
 Each step is one pass forth and back, however long the text is, and few steps are enough. Leaving out one word
 at a time (Li et al. 2016, Understanding neural networks through representation erasure) takes a pass for each
