@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from baton import console, params
 from baton.batches.augmentation.text_variation import mask_token
+from baton.batches.text_batch import TextBatch
 from baton.batches.text_batches import TextSplit
 from baton.contracts.input_spec import TextInput
 from baton.contracts.task_spec import Classes
@@ -102,6 +103,7 @@ def _measured(
     scores = []
     for answer, places in zip(texts.answers, texts.places, strict=True):
         batch = replace(texts.split, packs=False).batch(np.array([answer.row]))
+        assert isinstance(batch, TextBatch), "it is not packed"
         batch = batch.to(subject.machine.device)
         plain = _plain(texts, places, batch.input_ids)
         score = partial(word_gradients.log_odds, name=answer.name, given=answer.given, one_class=one_class)
