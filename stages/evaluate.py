@@ -38,7 +38,7 @@ from baton.evaluate.report.cards.facts import Project
 from baton.evaluate.report.html import page
 from baton.evaluate.report.html.about import About
 from baton.evaluate.report.html.csv_reading import Reports
-from baton.measure import image_measurements, measurements
+from baton.measure import image_measurements, measurements, text_measurements
 from baton.measure.measurements import MODELS, Subject
 from baton.models import model_folder
 from baton.runtime import resolve
@@ -133,6 +133,7 @@ def evaluated(subject: Subject, trained: dict[str, seeds.Seeds]) -> tuple[Evalua
         robustness=image_measurements.robust(subject),
         galleries=image_measurements.galleries(subject, rows["test"], outputs["test"]),
         sheet=image_measurements.sheet(subject),
+        explained=text_measurements.explained(subject, rows["test"], outputs["test"]),
         single_inputs=alone(subject, rows["test"], outputs["test"]),
         groups=row_groups.groups(rows["test"], repeats, read(subject)),
         val=(rows["val"], outputs["val"]),

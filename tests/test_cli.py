@@ -192,6 +192,7 @@ def test_auto_sets_what_numbers_need_and_says_so(project: Path) -> None:
         "metric: r2",
         "strategy: {kind: full}",
         "temperature: 1.0",
+        "attributions: null",
         "- {kind: mean}",
         RIDGE,
         "class_floor: null",

@@ -547,6 +547,7 @@ OPTIONAL = {
     "Training.frozen": "needed for images with texts",
     "TextPreprocess.novel": "of texts with classes alone; null: no class is held out",
     "Finetune.episodes": "needs novel classes; null: there is no test by episodes",
+    "Evaluate.attributions": "of texts with classes or labels alone; null: no answer is explained",
     "Finetune.mixing": "there is one task",
     "Augmentation.masks": "needed for audio",
     "FeaturesBaseline.encoder": "needed for images with texts",

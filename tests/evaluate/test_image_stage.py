@@ -119,6 +119,15 @@ def test_reports_of_pictures(run: Run, capsys: pytest.CaptureFixture[str]) -> No
     with Path("reports/tables/robustness.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 3 * 3
+    with Path("reports/tables/deletion.csv").open(newline="", encoding="utf-8") as file:
+        tested = list(csv.DictReader(file))
+    assert {row["model"] for row in tested} == {"teacher", "student"} and len(tested) == 10
+    for row in tested:
+        assert row["right"] == "0" and 0 < int(row["removed"]) <= 0.2 * int(row["parts"]) + 1
+        assert 0 <= float(row["without"]) <= 1 and 0 <= float(row["without_random"]) <= 1
+    html = Path("reports/report.html").read_text(encoding="utf-8")
+    assert '<div class="gallery"><img src="data:image/png;base64,' in html
+    assert "Without the strongest pixels, at most a fifth of an image, the probability of 5 wrong" in html
     assert float(rows[1]["accuracy"]) == pytest.approx(robust["gaussian_noise"]["teacher"][1], rel=1e-5)
     with Path("reports/tables/errors.csv").open(newline="", encoding="utf-8") as file:
         assert next(csv.DictReader(file))["name"].startswith("test/")

@@ -508,6 +508,7 @@ def run(
     for split, (own, _) in marked.items():
         write_tokens(tmp_path / "data/arrays", split, len(own), spec)
     recipe = params.read_raw(root / "params.yaml") | {"tracking": {"kind": "off"}}
+    recipe["evaluate"]["attributions"] = None  # the models have no weights
 
     def evaluated(**changes: Any) -> dict[str, Any]:
         speed = recipe["evaluate"]["speed"] | {"repeats": 0}

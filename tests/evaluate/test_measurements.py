@@ -72,6 +72,7 @@ NOT_KEPT = {
     "src/baton/evaluate/task_reports.py": "chooses the kind; what is kept goes through its `baselines`",
     "src/baton/evaluate/inputs.py": "reads the rows, which are among the digests",
     "src/baton/evaluate/robustness.py": "sums up what is kept",
+    "src/baton/evaluate/attributions.py": "chooses the answers to explain, which are part of the key",
     "src/baton/evaluate/report": "chooses the mistakes to explain, which are part of the key, and draws",
 }
 
@@ -84,6 +85,7 @@ def test_what_is_kept_depends_on_all_code_that_it_went_through(
     This includes half precision and threads (resolve, memory, distributed), and metrics.
     """
     names, found = ["baton.measure.measurements", "baton.measure.image_measurements"], set[Path]()
+    names += ["baton.measure.text_measurements"]
     # Those two are reached by task_reports.
     names += ["baton.evaluate.class_baselines", "baton.evaluate.label_baselines"]
     while names:

@@ -328,3 +328,15 @@ def test_tables_and_plots_are_written(whole: tuple[Evaluation, dict[str, Any]], 
     assert set(drawn) == {"f1_by_length.png", "coverage.png"}
     TASK.draw(tmp_path, shown)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.png")} == drawn
+
+
+def test_errors_show_the_passage_with_the_true_and_the_predicted_answer() -> None:
+    pairs, targets = asked(40)
+    found = [
+        span_tables._marked(targets, row, model(targets, 1.0, 0).answers(targets))
+        for row in range(len(pairs))
+    ]
+    for row, shown in enumerate(found):
+        true = "".join(f"[{one}]" for one in targets.passages.answers[row][:1])
+        assert true in shown.replace("{", "").replace("}", "") and ("[" in shown) == bool(true), shown
+    assert any("{" in shown for shown in found)

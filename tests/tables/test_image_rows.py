@@ -218,7 +218,7 @@ def test_the_stage_shows_what_was_decoded(
         "checks": DROP,
     }
     raw["tokenize"] = {"kind": "images", "size": 16, "crop_fraction": 1.0, "channels": 3, "chunk_size": 16}
-    raw["evaluate"]["baselines"] = [{"kind": "majority"}]
+    raw["evaluate"] |= {"baselines": [{"kind": "majority"}], "attributions": None}
     put("params.yaml", json.dumps(raw).encode())
     console.run(preprocess.main)
     shown = capsys.readouterr().out

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from baton.evaluate.attributions import Explained
 from baton.evaluate.inputs import Curve, Rows
 from baton.evaluate.report.image_galleries import Gallery, Sheet
 from baton.evaluate.robustness import Robustness
@@ -29,6 +30,8 @@ class Evaluation:
     sheet: Sheet | None = None
     # Model -> figures of images with texts, and of either alone: `single_inputs.figures`.
     single_inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # Answers of the student about texts, with the words that spoke for them, if requested.
+    explained: Sequence[Explained] = ()
     groups: Mapping[str, Group] = field(default_factory=dict)  # of the test rows, by what all of them have
     # Validation and the models' answers on it, on which thresholds are chosen.
     val: tuple[Rows, Mapping[str, Any]] | None = None

@@ -82,6 +82,18 @@ def of_probabilities(p: Floats) -> Floats:
     return np.asarray(np.clip(logits, -LARGEST, LARGEST))
 
 
+def mistakes(targets: NDArray[Any], outputs: LabelOutputs) -> tuple[NDArray[np.int64], Floats]:
+    """Return positions of rows with a wrong decision, the most confident first, and confidences.
+
+    Those are the probabilities of what was decided, (n, labels); 0 where the decision is right.
+    """
+    predicted, p = outputs.predicted, outputs.probabilities
+    sure = np.where((targets > 0) != predicted, np.where(predicted, p, 1 - p), 0)
+    most = sure.max(axis=1)  # (n,)
+    wrong = np.flatnonzero(most > 0)
+    return wrong[np.argsort(-most[wrong], kind="stable")], sure
+
+
 def samples_f1(targets: NDArray[Any], predicted: NDArray[np.bool_]) -> Floats:
     """Return the F1 of each row's labels, (n,); a row without true and predicted labels counts as 1."""
     actual = targets > 0

@@ -4,6 +4,7 @@ Inputs: a `measurements.Subject`, the test rows and the models' outputs -> what 
 draws. Slow results are cached as those of `measurements` are.
 """
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 from baton import console, params
 from baton.batches.clip_batches import ClipSplit
 from baton.contracts.input_spec import AudioInput
-from baton.evaluate import robustness, timing
+from baton.evaluate import attributions, robustness, timing
 from baton.evaluate.baselines import Outputs
 from baton.evaluate.inputs import Rows
 from baton.evaluate.report import image_galleries
-from baton.measure import explain, result_cache
+from baton.measure import explain, pixel_deletion, result_cache
 from baton.measure.measurements import MODELS, Subject
 
 EXPLAINED = ("teacher", "student")
@@ -108,14 +109,23 @@ def _gallery(
     def measure() -> result_cache.Arrays:
         console.say(f"computing attributions of the {name}'s {len(places)} most confident mistakes")
         classes, rivals = torch.from_numpy(predicted), torch.from_numpy(actual)
-        return {"attributions": explain.attribute(subject.load(name), inputs, classes, rivals, wanted.steps)}
+        model = subject.load(name)
+        found = explain.attribute(model, inputs, classes, rivals, wanted.steps)
+        tested = pixel_deletion.probabilities(model, inputs, predicted, found, ids, outputs.temperature)
+        return {"attributions": found, "deletion": tested}
 
-    own = {"rows": [test.ids[row] for row in places], "predicted": predicted.tolist(), "steps": wanted.steps}
+    ids = [test.ids[row] for row in places]
+    own = {"rows": ids, "predicted": predicted.tolist(), "steps": wanted.steps}
+    own |= {"temperature": outputs.temperature}
     known = subject.known(MODELS[name], **own, runtime=subject.machine.reasons)
-    attributions = result_cache.arrays("attributions", known, measure)["attributions"]
+    made = result_cache.arrays("attributions", known, measure)
+    names = subject.task.spec.names
+    said = [names[k] for k in predicted]
+    deleted = attributions.pixels_deleted(name, ids, said, made["attributions"], made["deletion"])
     shown = _upright(subject, inputs.round().to(torch.uint8).permute(0, 2, 3, 1).numpy(), axis=1)
-    attributions = _upright(subject, attributions, axis=1)
-    return image_galleries.gallery(places, test, outputs, subject.task.spec.names, shown, attributions)
+    drawn = _upright(subject, made["attributions"], axis=1)
+    gallery = image_galleries.gallery(places, test, outputs, names, shown, drawn)
+    return dataclasses.replace(gallery, deletion=deleted)
 
 
 def _upright(subject: Subject, pixels: NDArray[Any], axis: int) -> NDArray[Any]:

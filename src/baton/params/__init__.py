@@ -50,6 +50,7 @@ from baton.params.episodes import (
     ReptileEpisodes,
 )
 from baton.params.evaluate import (
+    Attributions,
     BandsBaseline,
     Baseline,
     Bootstrap,
@@ -195,6 +196,7 @@ __all__ = [
     "PATH",
     "AnyAugmentation",
     "AptSource",
+    "Attributions",
     "AudioChecks",
     "AudioPreprocess",
     "AudioTokenize",

@@ -184,6 +184,16 @@ class Gallery(Section):
     steps: Count
 
 
+class Attributions(Section):
+    """Which words of a text spoke for an answer, for the `errors` most confident test errors of the student.
+
+    `steps` are those of integrated gradients. As many right answers are explained for the deletion test.
+    """
+
+    errors: Count
+    steps: Count
+
+
 class Evaluate(Section):
     """The measurements on the test split."""
 
@@ -193,3 +203,4 @@ class Evaluate(Section):
     speed: Speed
     robustness: Robustness | None
     gallery: Gallery | None
+    attributions: Attributions | None = None  # of texts with classes or labels

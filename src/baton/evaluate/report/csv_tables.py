@@ -5,7 +5,7 @@ Inputs: an evaluation -> reports/tables and reports/plots.
 
 from pathlib import Path
 
-from baton.evaluate import robustness, selective, single_inputs, slices
+from baton.evaluate import attributions, robustness, selective, single_inputs, slices
 from baton.evaluate.evaluation import TRANSFORMERS, Evaluation
 from baton.evaluate.report.csv_files import Table, write_csv
 from baton.evaluate.task_reports import TaskReports
@@ -38,6 +38,12 @@ def write_tables(folder: Path, task: TaskReports, evaluation: Evaluation) -> Non
     _write_claims(folder, task, evaluation)
     if evaluation.robustness:
         write_csv(folder / "robustness.csv", robustness.COLUMNS, evaluation.robustness.table())
+    for name, (columns, rows) in attributions.tables(
+        evaluation.explained, attributions.MODEL, evaluation.test.ids, evaluation.names
+    ).items():
+        write_csv(folder / name, columns, rows)
+    if pixels := [row for one in evaluation.galleries.values() for row in one.deletion]:
+        write_csv(folder / "deletion.csv", attributions.DELETION, pixels)
     if evaluation.single_inputs:
         write_csv(folder / "single_inputs.csv", *single_inputs.table(task, evaluation.single_inputs))
 

@@ -32,6 +32,7 @@ class Gallery:
     attributions: NDArray[np.float32]
     count: int  # of all its mistakes
     rows: int  # of test
+    deletion: Sequence[Sequence[object]] = ()  # rows of deletion.csv, see `attributions`
 
 
 @dataclass(frozen=True)

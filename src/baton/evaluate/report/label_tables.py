@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from baton.evaluate import label_ranking
+from baton.evaluate import label_outputs, label_ranking
 from baton.evaluate.evaluation import TRANSFORMERS, Evaluation
 from baton.evaluate.inputs import Rows
 from baton.evaluate.label_outputs import LabelOutputs
@@ -47,9 +47,8 @@ def errors(model: str, names: Sequence[str], rows: Rows, outputs: LabelOutputs) 
     `missing` and `superfluous` are JSON lists of labels; `probability` is that of the row's most confident
     wrong decision, at the temperature.
     """
-    actual, predicted, p = rows.targets > 0, outputs.predicted, outputs.probabilities
-    sure = np.where(actual != predicted, np.where(predicted, p, 1 - p), 0).max(axis=1)  # (rows)
-    wrong = np.flatnonzero(sure > 0)
+    actual, predicted = rows.targets > 0, outputs.predicted
+    wrong, sure = label_outputs.mistakes(rows.targets, outputs)
 
     def listed(own: Any) -> str:
         return json.dumps([names[k] for k in np.flatnonzero(own).tolist()], ensure_ascii=False)
@@ -60,10 +59,10 @@ def errors(model: str, names: Sequence[str], rows: Rows, outputs: LabelOutputs) 
             rows.ids[row],
             listed(actual[row] & ~predicted[row]),
             listed(predicted[row] & ~actual[row]),
-            float(sure[row]),
+            float(sure[row].max()),
             excerpt(rows.texts[row]),
         ]
-        for row in wrong[np.argsort(-sure[wrong], kind="stable")]
+        for row in wrong
     ]
 
 

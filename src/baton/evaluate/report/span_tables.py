@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton.contracts.questions import Questions
+from baton.contracts.task_spec import Spans
 from baton.evaluate import span_outputs
 from baton.evaluate.evaluation import Evaluation
+from baton.evaluate.report import marked_texts
 from baton.evaluate.report.csv_files import Table, excerpt
 from baton.evaluate.report.wording import percent
 from baton.tasks import squad_scores
 from baton.tasks.span_answers import SpanAnswers
+from baton.texts import words
 
 EXAMPLES = 50  # rows of examples.csv, spread over the test split
 WORST = 50  # rows per model of errors.csv
@@ -158,10 +161,29 @@ def _errors(name: str, boot: Any, test: Any) -> list[list[object]]:
             excerpt(test.pairs[row][0]),
             _true(test.targets, row),
             excerpt(answers.texts[row]),
-            excerpt(test.pairs[row][1]),
+            _marked(test.targets, row, answers),
         ]
         for row in wrong
     ]
+
+
+def _marked(questions: Questions, row: int, answers: SpanAnswers) -> str:
+    """Return the part of a row's context around the true answer and the model's, see `marked_texts`.
+
+    It is the context's beginning if there is neither.
+    """
+    context, found = questions.passages.contexts[row], None
+    own = slice(questions.offsets[row] + 1, questions.offsets[row + 1])  # without "no answer"
+    marks = np.flatnonzero(questions.values[own] & Spans.STARTS)
+    starts = [place for place, _ in words.cut(context, Spans.words)]
+    for text in questions.passages.answers[row]:
+        places = [starts[unit] for unit in marks if context.startswith(text, starts[unit])]
+        start = places[0] if places else context.find(text)
+        if start >= 0:
+            found = start, start + len(text)
+            break
+    given = (int(answers.starts[row]), int(answers.ends[row])) if answers.given[row] else None
+    return marked_texts.around(context, found, given) if found or given else excerpt(context)
 
 
 def _true(questions: Questions, row: int) -> str:

@@ -13,6 +13,7 @@ from baton.contracts.task_spec import Tokens
 from baton.evaluate import token_outputs
 from baton.evaluate.evaluation import TRANSFORMERS, Evaluation
 from baton.evaluate.inputs import Rows
+from baton.evaluate.report import marked_texts
 from baton.evaluate.report.class_tables import PER_CLASS, per_class
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import percent
@@ -24,7 +25,6 @@ PER_TYPE = ["model", "type", *PER_CLASS[2:]]
 ERRORS = ["model", "id", "kind", "actual", "predicted", "score", "text"]
 CONFUSION = ["model", "actual", "predicted", "words"]
 NONE = "no entity"
-AROUND = 40  # characters of the text on either side of a mistake
 COLUMNS = [
     "entity F1",
     "interval",
@@ -87,16 +87,10 @@ def errors(model: str, spec: Tokens, rows: Rows, outputs: TokenOutputs) -> list[
 def _marked(text: str, spec: Tokens, actual: Sequence[int] | None, predicted: Sequence[int] | None) -> str:
     """Return the part of a text around one or two entities (row, first word, end, type), in one line."""
     places = words.cut(text, spec.words)
-    marks: list[tuple[int, int, str]] = []  # character, order at the same character, mark
-    for entity, opening, closing in ((actual, "[", "]"), (predicted, "{", "}")):
-        if entity is not None:
-            marks += [(places[entity[1]][0], 1, opening), (places[entity[2] - 1][1], 0, closing)]
-    start, end = max(0, min(marks)[0] - AROUND), min(len(text), max(marks)[0] + AROUND)
-    parts, at = ["…" if start else ""], start
-    for place, _, mark in sorted(marks):
-        parts += [text[at:place], mark]
-        at = place
-    return " ".join("".join([*parts, text[at:end], "…" if end < len(text) else ""]).split())
+    first, second = (
+        None if own is None else (places[own[1]][0], places[own[2] - 1][1]) for own in (actual, predicted)
+    )
+    return marked_texts.around(text, first, second)
 
 
 def confusion(model: str, names: Sequence[str], counts: NDArray[np.int64]) -> list[list[object]]:

@@ -17,7 +17,9 @@ from baton.evaluate.report.html import (
     findings,
     forest,
     groups,
+    pictures,
     seeds_table,
+    spoken_words,
     svg,
     verdict,
 )
@@ -118,6 +120,16 @@ class Parts:
         chosen = self.metrics["recommended"]["model"]
         focus = [name for name in dict.fromkeys((chosen, "student")) if name in self.drawn]
         return failures.read(self.reports, self.kind, focus)
+
+    @cached_property
+    def spoken(self) -> dict[str, spoken_words.SpokenWords]:
+        """Model -> which words spoke for its answers."""
+        level = self.test["confidence"]
+        return {one.model: spoken_words.read(self.reports, one.model, level) for one in self.failures}
+
+    def gallery(self, model: str) -> str:
+        """Return the drawing of a model's mistakes with their attributions, if there is one."""
+        return pictures.gallery(self.reports.folder / "figures", model)
 
     @property
     def wanted(self) -> list[str]:

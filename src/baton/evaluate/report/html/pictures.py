@@ -36,6 +36,12 @@ def read(clean: Path, ids: Iterable[str], room: int = ROOM) -> dict[str, str]:
     return found
 
 
+def gallery(figures: Path, model: str) -> str:
+    """Return the drawing of a model's mistakes with their attributions; empty if there is none."""
+    path = figures / f"gallery_{model}.png"
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" if path.is_file() else ""
+
+
 def _address(content: bytes) -> str:
     """Return a small copy; nothing for an image that cannot be decoded any more."""
     from PIL import Image
