@@ -91,7 +91,9 @@ def _say_rows(options: Options, before: Kept, after: Kept, pairs: Pairs) -> None
         )
         console.warn("compare", told)
     if options.split == "test":
-        console.say("[dim]To choose a revision by this is to select on test; without --split val is compared.[/]")
+        console.say(
+            "[dim]To choose a revision by this is to select on test; without --split val is compared.[/]"
+        )
 
 
 def _say_figures(
