@@ -47,9 +47,12 @@ def main() -> None:
         if machine.is_main:
             teaching.write_nothing()
         written = by_texts(settings, data)
-        taught = lessons.Lesson(job, labels_only, []) if written else lessons.lesson(settings, job, weights)
-        alone = lessons.Lesson(job, labels_only, taught.companions)
         spent = costs.Costs(job.checkpoints.begun(settings.seeds), job.reused)
+        with spent.counted():
+            taught = (
+                lessons.Lesson(job, labels_only, []) if written else lessons.lesson(settings, job, weights)
+            )
+        alone = lessons.Lesson(job, labels_only, taught.companions)
         trained = seed_choice.Trained("student", settings.metric, task_figures.of(data.task))
         for seed, (name, own) in itertools.product(settings.seeds, (("student", taught), ("control", alone))):
             resolve.seed_everything(seed)

@@ -34,7 +34,8 @@ def main() -> None:
     """Rehearse the stage that the command line names, and write what was found."""
     stage, target = sys.argv[1:]
     rehearse = {"finetune": finetune, "distill": distill, "evaluate": evaluate}[stage]
-    Path(target).write_text(json.dumps(rehearse()), encoding="utf-8")
+    found = rehearse() | {"device": memory.device()}
+    Path(target).write_text(json.dumps(found), encoding="utf-8")
 
 
 def finetune() -> dict[str, Any]:

@@ -148,9 +148,26 @@ def test_an_experiment_has_the_params_with_which_it_was_planned(monkeypatch: pyt
     Path("params.yaml").write_text(text.replace("batch_size: 32", "batch_size: 4"), encoding="utf-8")
     Path("copy").mkdir()
     monkeypatch.setattr(running, "_reproduce", lambda *_: None)
+    monkeypatch.setattr(running, "_share_costs", lambda *_: None)
     monkeypatch.setattr(running.dvc_files, "outputs", lambda _: {"finetune": []})
     monkeypatch.setattr(running.experiments, "record", lambda *_: "commit")
     one = Experiment("full-8-seed0-1a", "full", 8, 0, {"preprocess.shots": 8})
     running.run(one, running.Place(Path("copy"), ("finetune",), track=False, models=True, text=text))
     made = params.read_raw(Path("copy/params.yaml"))
     assert (made["finetune"]["batch_size"], made["preprocess"]["shots"]) == (32, 8)
+
+
+def test_a_stage_that_dvc_skips_costs_what_the_same_run_did() -> None:
+    """Students of one teacher: `finetune` runs for the first of them alone."""
+    place = running.Place(Path("copy"), ("finetune",), track=False, models=True, text="")
+    lock = Path("copy/dvc.lock")
+    lock.parent.mkdir()
+    first, second, third = (running.costs(experiment(name), "finetune") for name in ("a", "b", "c"))
+    lock.write_text("stages: {finetune: {outs: [{path: x, md5: '1'}]}}")
+    storage.write_json(first, {"seconds": 3.5})
+    running._share_costs("finetune", place, first)
+    running._share_costs("finetune", place, second)
+    assert storage.read_json(second) == {"seconds": 3.5}
+    lock.write_text("stages: {finetune: {outs: [{path: x, md5: '2'}]}}")
+    running._share_costs("finetune", place, third)
+    assert not third.exists(), "another run"

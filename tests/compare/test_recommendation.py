@@ -73,6 +73,8 @@ def test_what_is_recommended_beats_the_baseline_if_the_best_does() -> None:
     values = {"full": HIGH, "probe": [0.95, 0.78, 0.96, 0.79], "tfidf_svm": BASE}
     choice = choose(values)
     assert (choice.name, choice.equal) == ("full", ("full",)), "probe takes no part"
+    assert choice.others == ("probe",)
+    assert "use full (90.5%), the only one that beats the best baseline beyond noise." in said(values)
 
 
 # As VADER's films at 8 labels of each class: the mean of `pairs` is the best, and varies by 20 points.

@@ -130,7 +130,9 @@ def compared(before: str, after: str | None, model: str = "student") -> Path:
 
 def state() -> set[tuple[str, str]]:
     own = [path for path in Path().rglob("*") if path.is_file() and ".git/" not in path.as_posix()]
-    return {(path.as_posix(), storage.sha256(path)) for path in own if "reports" not in path.parts}
+    return {
+        (path.as_posix(), storage.sha256(path)) for path in own if not {"reports", ".baton"} & set(path.parts)
+    }
 
 
 def test_rows_that_changed_and_whether_it_is_significant(

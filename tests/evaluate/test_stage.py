@@ -503,18 +503,19 @@ def test_validation_is_shown_without_test_and_looks_at_test_are_counted(
 
     first = said()
     rows = report["recommended"]["rows"]
-    assert f"validation split: {rows} rows" in first and "shown no result on these test rows" in first
+    assert (
+        f"validation split: {rows} rows" in first and "So far no result on these test rows was shown" in first
+    )
     for name, score in report["recommended"]["scores"].items():
         assert name in first and f"{100 * score:.1f}%" in first
     assert f"{report['test']['rows']:,} rows" not in first and "test split" not in first
-    assert [terminal_validation.looked(Path("reports")) for _ in range(2)] == [1, 1], "the same result again"
-    assert "has shown 1 result on these" in said()
-    storage.write_json(Path("reports/metrics.json"), report | {"another": 1})
-    assert terminal_validation.looked(Path("reports")) == 2
-    assert "2 results on these test rows in this project; what is chosen by test looks better" in said()
+    assert [terminal_validation.looked("a") for _ in range(2)] == [1, 1], "the same result again"
+    assert "So far 1 result on these test rows was shown" in said()
+    assert terminal_validation.looked("b") == 2
+    assert "2 results on these test rows were shown in this project; what is chosen by test looks" in said()
     with Path("data/clean/test.parquet").open("ab") as file:
         file.write(b"other rows")
-    assert "no result on these" in said()
+    assert "So far no result" in said()
 
 
 def test_summary_shows_the_top_five_where_there_are_many_classes(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -38,3 +39,12 @@ def test_the_narrowest_limit_counts(groups: Path, limited: str) -> None:
 def test_without_control_groups_it_is_the_machines(tmp_path: Path) -> None:
     free = memory.available(tmp_path, tmp_path / "none")
     assert 0 < free <= psutil.virtual_memory().total
+
+
+def test_the_highest_peak_outlives_a_reset() -> None:
+    block = np.ones(40_000_000)  # 320 MB
+    before = memory.peak_memory()
+    del block
+    memory.reset_peak()
+    assert memory.peak_memory() < before - 200e6
+    assert memory.highest() > before - 1e6 > 300e6

@@ -61,10 +61,41 @@ def test_the_scale_has_the_lowest_loss_over_the_folds() -> None:
     told = np.concatenate([own.logits(read[scored]) for own, (_, scored) in zip(heads, cuts, strict=True)])
     right = np.concatenate([labels[scored] for _, scored in cuts])
 
+    smoothed = np.full(told.shape, 1 / (len(right) + 2) / 10)
+    smoothed[np.arange(len(right)), right] += 1 - 1 / (len(right) + 2)
+
     def loss(factor: float) -> float:
-        return -float(log_softmax(factor * told, axis=1)[np.arange(len(right)), right].mean())
+        return -float((smoothed * log_softmax(factor * told, axis=1)).sum(axis=1).mean())
 
     assert loss(scale) < min(loss(1.02 * scale), loss(scale / 1.02))
+
+
+def test_few_rows_that_are_all_right_do_not_make_it_sure() -> None:
+    """Two classes whose 16 rows a line divides, as often with few labels; some others lie beyond it."""
+    generator = np.random.default_rng(3)
+
+    def drawn(rows: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = np.arange(rows) % 2
+        read = generator.normal(size=(rows, 10)) + 1.2 * np.where(labels, 1, -1)[:, None] * (
+            np.arange(10) < 3
+        )
+        return read.astype(np.float32), labels
+
+    losses = []
+    for _ in range(10):
+        (read, labels), (unseen, right) = drawn(16), drawn(2000)
+        made = prototypes.fit(read, labels, 2, folds(labels))
+        told = log_softmax(made.logits(unseen).astype(np.float64), axis=1)
+        assert np.exp(told).max() < 1 - 1e-6, "nothing is certain after 16 rows"
+        losses.append(-told[np.arange(len(right)), right].mean())
+    assert np.mean(losses) < 0.25
+
+
+def test_one_class_alone_is_not_scaled() -> None:
+    read, labels = features(rows=8)
+    made = prototypes.fit(read, np.zeros_like(labels), 3, folds(np.zeros_like(labels)))
+    bare = prototypes.fit(read, np.zeros_like(labels), 3, [])
+    assert (made.weight == bare.weight).all()
 
 
 def test_without_folds_that_score_the_scale_is_one() -> None:

@@ -154,7 +154,8 @@ def summary(
         terminal_validation.show(REPORTS)
         return
     terminal.show(REPORTS)
-    console.say(f"[dim]{terminal_validation.looks_said(terminal_validation.looked(REPORTS))}[/]")
+    count = terminal_validation.looked(storage.sha256(REPORTS / "metrics.json"))
+    console.say(f"[dim]{terminal_validation.looks_said(count)}[/]")
 
 
 @app.command()

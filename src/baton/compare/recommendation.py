@@ -20,7 +20,8 @@ class Choice:
 
     labels: Labels
     name: str  # a strategy or a baseline
-    equal: tuple[str, ...]  # what cannot be told from the best mean, which is the first of these
+    equal: tuple[str, ...]  # those of what may be recommended that cannot be told from the first, the best
+    others: tuple[str, ...]  # strategies that cannot be told from it either, but not from a baseline
     strategy: str | None  # the best strategy
     baseline: str | None  # the best baseline
     unsure: str | None  # a strategy with a better mean, which cannot be told from the best baseline
@@ -53,8 +54,12 @@ def choose(found: Comparison, labels: Labels) -> Choice | None:
     equal += [name for name in ahead or names if name != best and found.sign(best, name, labels) == 0]
     fit = [name for name in equal if not any(found.sign(other, name, labels) > 0 for other in equal)]
     unsure = strategy if ahead and strategy not in ahead else None
+    others = tuple(
+        name for name in strategies if ahead and name not in ahead and found.sign(best, name, labels) == 0
+    )
     fewer = tuple(name for name in there if name not in names)
-    return Choice(labels, _cheapest(found, fit, labels), tuple(equal), strategy, baseline, unsure, fewer)
+    use = _cheapest(found, fit, labels)
+    return Choice(labels, use, tuple(equal), others, strategy, baseline, unsure, fewer)
 
 
 def sentences(found: Comparison) -> list[str]:
@@ -123,7 +128,7 @@ def _used(found: Comparison, own: Choice) -> str:
     if own.name != own.best:
         best = f"{own.best} ({_value(found, own.best, own.labels)})"
         return f"{use}which took the least time of those that cannot be told from the best, {best}."
-    if len(own.equal) == 1 and own.unsure is None:
+    if len(own.equal) == 1 and not own.others:
         return f"{use}which is ahead of all others beyond noise."
     if len(own.equal) == 1:
         return f"{use}the only one that beats the best baseline beyond noise."

@@ -4,6 +4,8 @@ Input: experiments -> DVC experiments of the project, and what they cost, in its
 """
 
 import functools
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -109,6 +111,7 @@ def run(one: Experiment, place: Place) -> str:
     with log.open("w", encoding="utf-8") as file:
         for stage in place.stages:
             _reproduce(stage, place, costs(one, stage), file)
+            _share_costs(stage, place, costs(one, stage))
     kept = dvc_files.outputs(("metrics",))
     return experiments.record(place.copy, one.name, [path for stage in place.stages for path in kept[stage]])
 
@@ -127,6 +130,16 @@ def read_costs(one: Experiment, stage: str) -> Mapping[str, Any]:
     """Return what a stage wrote; empty if it wrote nothing, because its outputs came from DVC's cache."""
     path = costs(one, stage)
     return dict(storage.read_json(path)) if path.is_file() else {}
+
+
+def _share_costs(stage: str, place: Place, target: Path) -> None:
+    """Keep what a stage's run cost for other experiments with the same run, which DVC then skips for them."""
+    entry = params.read_raw(place.copy / dvc_files.LOCK)["stages"][stage]
+    digest = hashlib.sha256(json.dumps(entry, sort_keys=True, default=str).encode()).hexdigest()
+    shared = target.parent / "runs" / f"{digest}.json"
+    for known, missing in ((target, shared), (shared, target)):
+        if known.is_file() and not missing.is_file():
+            storage.write_json(missing, storage.read_json(known))
 
 
 def _reproduce(stage: str, place: Place, target: Path, log: Any) -> None:

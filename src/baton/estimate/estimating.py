@@ -85,6 +85,7 @@ def _estimated(said: Mapping[str, Any], written: int, active: params.Params) -> 
     return Estimated(
         seconds=said["seconds"],
         memory=said["memory_bytes"],
+        device=said["device"],
         disk=copies * written + (KEEP + 1) * said.get("checkpoint_bytes", 0),
         notes=said.get("notes", []),
         parts=said["parts"],

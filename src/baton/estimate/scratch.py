@@ -19,21 +19,36 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from baton import params, storage
-from baton.errors import TrainingError
+from baton.errors import OutputError, TrainingError
 from baton.estimate import speed_rounds, states
-from baton.processes import supervision
+from baton.processes import locks, supervision
 
 LINKED = ("src", "stages", "dvc.yaml", "dvc.lock", "requirements.lock", "inbox", ".venv")
 READ = ("data/arrays", "data/base", "data/clean", "data/raw")
 SECONDS = 600  # of one rehearsal
+PREFIX = "rehearsal-"  # of the scratch folder
 
 
 @contextlib.contextmanager
 def opened(done: Sequence[str]) -> Iterator[Path]:
-    """Yield the folder; the outputs of the stages in `done` are links to the project's."""
+    """Yield the folder; the outputs of the stages in `done` are links to the project's.
+
+    Raises:
+        OutputError: another estimate runs in this project.
+    """
     parent = storage.state("estimate")
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=parent))
+    handle = locks.take(parent / "lock")
+    if handle is None:
+        raise OutputError(
+            "another estimate runs in this project",
+            got=f"{parent / 'lock'} is locked",
+            expected="one at a time",
+            hint="wait for it, or stop it",
+        )
+    for left in parent.glob(f"{PREFIX}*"):  # of one that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     try:
         for name in (*LINKED, *READ, *(path for stage in done for path in states.outputs(stage))):
             link(Path(name), folder)
@@ -43,6 +58,7 @@ def opened(done: Sequence[str]) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        locks.give(handle)
 
 
 def link(path: Path, folder: Path) -> None:

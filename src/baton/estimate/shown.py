@@ -22,6 +22,7 @@ class Estimated:
     notes: Sequence[str] = ()
     parts: Mapping[str, float] = field(default_factory=dict)  # seconds
     runs: Mapping[str, Any] = field(default_factory=dict)  # model -> what was timed
+    device: str = "cpu"  # whose memory it is
 
 
 def table(found: Mapping[str, Estimated]) -> None:
@@ -45,9 +46,9 @@ def table(found: Mapping[str, Estimated]) -> None:
 
 
 def warn(found: Mapping[str, Estimated], memory: int, disk: int) -> None:
-    """Warn if stages need more than there is: `memory` and `disk` are the free bytes."""
+    """Warn if stages need more than there is: `memory` (of the host) and `disk` are the free bytes."""
     for stage, own in found.items():
-        if own.memory and own.memory > memory:
+        if own.device == "cpu" and own.memory and own.memory > memory:
             console.warn(stage, f"it needs {_bytes(own.memory)} of memory, and {_bytes(memory)} are free")
     needed = sum(own.disk or 0 for own in found.values())
     if needed > disk:

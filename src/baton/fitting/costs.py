@@ -28,24 +28,22 @@ class Costs:
             reused: what features cost that others computed, see `Job.reused`: what is compared with other
                 ways to train costs what it would cost alone.
         """
-        self.seconds, self.peak = 0.0, 0.0
+        self.seconds = 0.0
         self.resumed, self.reused = resumed, reused
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Count a training run."""
-        memory.reset_peak()
+        """Count a training run, or what it needs."""
         since = time.monotonic()
         yield
         self.seconds += time.monotonic() - since
-        self.peak = max(self.peak, memory.peak_memory())
 
     def found(self, figures: Figures) -> training_costs.Costs:
-        """Return the costs, with the sizes in `figures`."""
+        """Return the costs, with the sizes in `figures`; memory is the peak of the process."""
         others = [(own.seconds or 0.0, own.peak_memory_bytes or 0.0) for own in self.reused.values()]
         seconds = self.seconds + sum(own for own, _ in others)
         sizes = (int(figures[key]) for key in ("trained_parameters", "parameters"))
-        peak = max([self.peak, *(own for _, own in others)])
+        peak = max([float(memory.highest()), *(own for _, own in others)])
         return training_costs.Costs(None if self.resumed else round(seconds, 3), peak, *sizes)
 
     def write(self, figures: Figures) -> dict[str, float]:

@@ -147,7 +147,8 @@ def _add_cards(
         registry.write(version, name, text)
     if cards:
         none = evaluated_cards.said({}, folder(digest))
-        told = str(version.description or "").replace(none, evaluated_cards.said(cards, folder(digest)))
+        told, before = evaluated_cards.said(cards, folder(digest)), str(version.description or "")
+        told = before.replace(none, told) if none in before else f"{before}\n\n{told}"
         registry.client.update_model_version(registry.name, number(version), told)
 
 

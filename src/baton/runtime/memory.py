@@ -39,8 +39,22 @@ def peak_memory() -> int:
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
+def device() -> str:
+    """Return whose memory `peak_memory` counts: `cuda`, or `cpu` for the host."""
+    return "cuda" if torch.cuda.is_initialized() else "cpu"  # type: ignore[no-untyped-call]
+
+
+_highest: dict[str, int] = {}  # `device` -> the peak before the last `reset_peak`
+
+
+def highest() -> int:
+    """Return the most bytes that this process has ever held, counted as by `peak_memory`."""
+    return max(peak_memory(), _highest.get(device(), 0))
+
+
 def reset_peak() -> None:
     """Reset `peak_memory` to the memory held now."""
+    _highest[device()] = highest()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):  # a container may forbid it

@@ -28,7 +28,7 @@ class Spent:
     """What a stage took."""
 
     seconds: float  # of the process, with its start
-    memory: int  # bytes, its peak since the last training run began
+    memory: int  # bytes, its peak
 
 
 def note(stage: str, seconds: float) -> None:
@@ -46,7 +46,7 @@ def note(stage: str, seconds: float) -> None:
             found = {
                 "seconds": seconds,
                 "process_seconds": time.time() - psutil.Process().create_time(),
-                "peak_memory_bytes": memory.peak_memory(),
+                "peak_memory_bytes": memory.highest(),
                 "made": storage.sha256(made),
             }
             storage.write_json(path, found)

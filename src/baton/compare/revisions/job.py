@@ -18,11 +18,11 @@ from baton.compare.revisions.by_slice import Slice
 from baton.compare.revisions.changes import Changes
 from baton.compare.revisions.kept import Kept
 from baton.compare.revisions.pairing import AFTER, BEFORE, Pairs
-from baton.evaluate.report import differences
+from baton.evaluate.report import differences, terminal_validation
 from baton.evaluate.report.csv_files import write_csv
 from baton.evaluate.report.differences import Difference
 from baton.evaluate.report.wording import amount, p_value
-from baton.tasks import figure_scale
+from baton.tasks import figure_scale, task_figures
 from baton.tasks.figure_scale import Scale
 
 OUTPUT = Path("reports/compare")
@@ -65,6 +65,7 @@ def compare(options: Options) -> Path:
     folder = options.output / f"{before.short}..{after.short}"
     _write(folder, pairs, changed, sliced)
     _say_rows(options, before, after, pairs)
+    _say_looks(options, before, after, pairs)
     _say_figures(before, after, figures, found, joint.get("excluded"))
     _say_changes(changed, folder)
     _say_slices(by_slice.differing(sliced, 1 - boot.confidence), len(sliced), main)
@@ -90,10 +91,21 @@ def _say_rows(options: Options, before: Kept, after: Kept, pairs: Pairs) -> None
             f"labelled again: {amount(pairs.relabelled, 'rows')}; the labels of {after.name} count for both"
         )
         console.warn("compare", told)
-    if options.split == "test":
-        console.say(
-            "[dim]To choose a revision by this is to select on test; without --split val is compared.[/]"
-        )
+
+
+def _say_looks(options: Options, before: Kept, after: Kept, pairs: Pairs) -> None:
+    """Say what these rows may be used for: on test count the look."""
+    if options.split != "test":
+        if task_figures.decides(pairs.task.spec):
+            told = "thresholds and the like were fitted on val: both look better than they are"
+            console.warn("compare", told)
+        return
+    answers = [kept.file(f"data/predictions/{options.model}/test.parquet") for kept in (before, after)]
+    count = terminal_validation.looked(
+        "-".join(map(storage.sha256, answers)), after.file("data/clean/test.parquet")
+    )
+    told = "To choose a revision by this is to select on test; without --split val is compared."
+    console.say(f"[dim]{told} {terminal_validation.looks_said(count)}[/]")
 
 
 def _say_figures(

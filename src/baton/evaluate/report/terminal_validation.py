@@ -2,7 +2,8 @@
 
 Shown by the `evaluate` stage and by `baton summary`: what is tried and chosen is compared here, so that test
 stays a set on which nothing was chosen (Recht et al. 2019, Do ImageNet classifiers generalize to ImageNet?,
-arXiv:1902.10811, section 2). `baton summary --test` shows test, and `looked` counts it.
+arXiv:1902.10811, section 2). `baton summary --test` and `baton compare REV --split test` show test, and
+`looked` counts it.
 """
 
 from pathlib import Path
@@ -39,7 +40,7 @@ def show(reports: Path) -> None:
     if "ratios" in timings:
         faster, low_high = _faster(timings)
         console.say(f"• The student has {faster} times the teacher's throughput ({low_high}).")
-    console.say(f"• {looks_said(len(_known().get(_rows(), [])))}")
+    console.say(f"• {looks_said(len(_known().get(_digest(TEST_ROWS), [])))}")
     page = reports / "report.html"
     console.say(
         "next: `baton summary --test` for the figures on test"
@@ -48,15 +49,17 @@ def show(reports: Path) -> None:
     )
 
 
-def looked(reports: Path) -> int:
-    """Count that the results in `reports` are shown on test; return on how many results these rows were seen.
+def looked(result: str, rows: Path = TEST_ROWS) -> int:
+    """Count that a result is shown on test; return how many results these rows have shown.
 
-    A result that is shown again counts once.
+    Args:
+        result: its digest; if it is shown again it counts once.
+        rows: the table of the test rows.
     """
-    known, rows = _known(), _rows()
-    seen = known.setdefault(rows, [])
-    if (own := storage.sha256(reports / "metrics.json")) not in seen:
-        seen.append(own)
+    known = _known()
+    seen = known.setdefault(_digest(rows), [])
+    if result not in seen:
+        seen.append(result)
         storage.write_json(storage.state(LOOKS), known)
     return len(seen)
 
@@ -64,7 +67,7 @@ def looked(reports: Path) -> int:
 def looks_said(count: int) -> str:
     """Say on how many results the test rows were looked at."""
     times = {0: "no result", 1: "1 result"}.get(count, f"{count:,} results")
-    said = f"So far `baton summary --test` has shown {times} on these test rows in this project"
+    said = f"So far {times} on these test rows {'was' if count < 2 else 'were'} shown in this project"
     return said + ("; what is chosen by test looks better there than it is." if count > 1 else ".")
 
 
@@ -74,8 +77,8 @@ def _faster(timings: dict[str, Any]) -> tuple[str, str]:
     return f"[bold]{faster['throughput']:.2f}[/]", f"{low:.2f} to {high:.2f}"
 
 
-def _rows() -> str:
-    return storage.sha256(TEST_ROWS) if TEST_ROWS.is_file() else ""
+def _digest(rows: Path) -> str:
+    return storage.sha256(rows) if rows.is_file() else ""
 
 
 def _known() -> dict[str, list[str]]:

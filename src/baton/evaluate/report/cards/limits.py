@@ -30,7 +30,7 @@ def sentences(parts: Parts, facts: Facts, model: str) -> list[Markdown]:
         *_near(parts, model),
         *_drift(facts),
         *_conflicts(facts),
-        *_seeds(parts),
+        *_seeds(parts, model),
     ]
     return [Markdown(one) for one in found]
 
@@ -132,10 +132,10 @@ def _conflicts(facts: Facts) -> list[str]:
     )
 
 
-def _seeds(parts: Parts) -> list[str]:
-    if parts.over_seeds.several:
+def _seeds(parts: Parts, model: str) -> list[str]:
+    if len(parts.metrics["seeds"][model]["all"]) > 1:
         return []
-    return ["Each model was trained once: how much another seed would change is not known."]
+    return ["The model was trained once: how much another seed would change is not known."]
 
 
 def _listed(items: Sequence[str], joint: str = ", ") -> str:
