@@ -56,7 +56,7 @@ def finetune(params: dict) -> None:
     Path("models/teacher").mkdir(parents=True)
     weights = f"{seed} {rows} {settings['learning_rate']} {settings['head']}"
     Path("models/teacher/model.safetensors").write_text(weights)
-    figures = {"val_accuracy": 0.5, "parameters": 1000}
+    figures = {"val_accuracy": 0.5, "parameters": 1000, "trained_parameters": 10}
     Path("metrics").mkdir(exist_ok=True)
     content = {"teacher": {"seed": seed, **figures}, "seeds": {str(seed): {"teacher": figures}}}
     Path("metrics/finetune.json").write_text(json.dumps(content))

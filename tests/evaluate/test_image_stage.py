@@ -16,7 +16,7 @@ from baton.batches import array_splits
 from baton.contracts import predictions
 from baton.errors import ParamsError
 from baton.evaluate import baselines
-from baton.evaluate.report import image_plots, plots
+from baton.evaluate.report import image_plots, plots, terminal
 from baton.measure import corruptions, explain, measurements
 from baton.models import model_folder
 from stages import evaluate
@@ -131,6 +131,7 @@ def test_reports_of_pictures(run: Run, capsys: pytest.CaptureFixture[str]) -> No
     assert float(rows[1]["accuracy"]) == pytest.approx(robust["gaussian_noise"]["teacher"][1], rel=1e-5)
     with Path("reports/tables/errors.csv").open(newline="", encoding="utf-8") as file:
         assert next(csv.DictReader(file))["name"].startswith("test/")
+    terminal.show(Path("reports"))
     said = " ".join(capsys.readouterr().out.split())
     assert "Accuracy on 120 test rows, unchanged to corrupted" in said
     before, after = report["teacher"]["accuracy"], robust["gaussian_noise"]["teacher_mean"]

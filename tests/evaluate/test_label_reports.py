@@ -34,6 +34,7 @@ from baton.evaluate import (
 )
 from baton.evaluate.label_outputs import LabelOutputs
 from baton.evaluate.label_reports import LabelReports
+from baton.evaluate.report import terminal
 from baton.linear.regularisation import TOLERANCE, logistic, svm
 from baton.linear.tfidf import vectorize
 from baton.tasks import figure_scale, label_thresholds
@@ -525,6 +526,7 @@ def test_the_stage_reports_several_labels(
     run: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str], root: Path
 ) -> None:
     report = run()
+    terminal.show(Path("reports"))
     said = " ".join(capsys.readouterr().out.split())
     rows = inputs.read_rows(Path("data/clean"), "test")
     _, logits = predictions.read_predictions(Path("data/predictions/student/test.parquet"))

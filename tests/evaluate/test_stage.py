@@ -163,6 +163,7 @@ def test_reports_are_complete_and_right(
         report["student"]["skill"] / report["teacher"]["skill"], rel=1e-4
     )
     assert json.loads(Path("reports/timings.json").read_text())["ratios"] == RATIOS
+    terminal.show(Path("reports"))
     shown = " ".join(capsys.readouterr().out.split())
     assert "The student keeps" in shown
     assert "of its skill, at" in shown
@@ -335,6 +336,7 @@ def test_without_speed_nothing_is_timed(
     )
     assert json.loads(Path("reports/timings.json").read_text()) == {"models": {}}
     assert list(Path("reports/speed").iterdir()) == []
+    terminal.show(Path("reports"))
     assert "speed was not measured" in " ".join(capsys.readouterr().out.split())
 
 
@@ -343,6 +345,7 @@ def test_without_baselines(ready: Callable[..., list[str]], capsys: pytest.Captu
     report = json.loads(Path("reports/metrics.json").read_text())
     assert report["test"]["strongest_baseline"] is None
     assert set(report["comparison"]) == {"student_vs_control", "student_vs_teacher"}
+    terminal.show(Path("reports"))
     assert "There is no baseline to compare with" in capsys.readouterr().out
 
 

@@ -46,7 +46,7 @@ def groups(model: nn.Module, settings: params.Training) -> list[Group]:
         if not any(fnmatchcase(name, row.layers) for name in named):
             raise _unmatched(f"no layer group matches the row {row.layers}", list(named))
     chosen = [_row(name, wanted, list(named)) for name in named]
-    for place, row in enumerate(wanted):
+    for place, row in enumerate(_own(settings)):
         if not any(own is row for own in chosen):
             raise _unmatched(
                 f"row {place + 1}, {row.layers}, comes after rows for all it matches", list(named)
@@ -161,6 +161,12 @@ def _trained(name: str) -> params.LayerRow:
 
 def _frozen(name: str) -> params.LayerRow:
     return params.LayerRow(layers=name, rate=0.0, unfreeze=0.0)
+
+
+def _own(settings: params.Training) -> Sequence[params.LayerRow]:
+    """Return the rows that the user wrote."""
+    strategy = settings.strategy if isinstance(settings, params.Finetune) else None
+    return strategy.rows if isinstance(strategy, params.RowsStrategy) else ()
 
 
 def _row(name: str, wanted: Sequence[params.LayerRow], names: Sequence[str]) -> params.LayerRow:
