@@ -155,10 +155,15 @@ def paired_rows(first: Scores, second: Scores, confidence: float) -> tuple[float
     If rows are right or wrong it is Tango's, else Student's t. Without a difference in any row it is not
     known.
     """
-    if all(np.isin(own, (0, 1)).all() for own in (first, second)):
+    if right_or_wrong(first, second):
         only_first, only_second = int((first > second).sum()), int((second > first).sum())
         return proportions.paired_interval(only_first, only_second, len(first), confidence)
     return seeds.student(first - second, confidence).interval or (None, None)
+
+
+def right_or_wrong(*scores: Scores) -> bool:
+    """Return whether all scores are 0 or 1."""
+    return all(bool(np.isin(own, (0, 1)).all()) for own in scores)
 
 
 def _costs(own: Sequence[Trial]) -> Costs:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from baton.compare import comparison
 from baton.compare.revisions.pairing import AFTER, BEFORE, Pairs
-from baton.evaluate import proportions
+from baton.evaluate import proportions, seeds
 from baton.tasks.figure_scale import Scale
 
 COLUMNS = ("slice", "value", "rows", "before", "after", "difference", "low", "high", "p", "holm_p")
-FEWEST = 2  # rows with which a difference has an interval
 
 
 @dataclass(frozen=True)
@@ -70,17 +70,14 @@ def paired(
 
     Of rows that are right or wrong they are Tango's and McNemar's (`proportions`), of others Student's.
     """
-    if {*np.unique(old), *np.unique(new)} <= {0.0, 1.0}:
-        pair = int((new > old).sum()), int((old > new).sum())
-        return *proportions.paired_interval(*pair, len(old), confidence), proportions.paired_p(*pair)
-    from scipy import stats
-
-    gains = new - old
-    if len(gains) < FEWEST or not gains.std():
+    low, high = comparison.paired_rows(new, old, confidence)
+    if low is None or high is None:
         return float("nan"), float("nan"), 1.0
-    tested = stats.ttest_1samp(gains, 0.0)
-    low, high = tested.confidence_interval(confidence)
-    return float(low), float(high), float(tested.pvalue)
+    if comparison.right_or_wrong(old, new):
+        return low, high, proportions.paired_p(int((new > old).sum()), int((old > new).sum()))
+    p = seeds.student(new - old, confidence).p
+    assert p is not None, "it has an interval"
+    return low, high, p
 
 
 def differing(slices: Sequence[Slice], limit: float) -> list[Slice]:
