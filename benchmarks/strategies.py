@@ -1,10 +1,10 @@
 """Compare ways to transfer on the three sets of docs/transfer.md, with `baton compare`.
 
 The sets are Reuters R8, 20 Newsgroups (2,000 test rows) and VADER's sentences of film reviews as positive or
-negative, with MiniLM-L6. `glosses` are 15,000 of WordNet's in 45 classes; `mpnet` is 1,000 documents of
-20 Newsgroups with a base model of 109 M parameters, to compare what strategies cost (`--labels all`). Each is
-a project of its own in `--work`, in which `baton compare` runs: what is finished stays, and a run that was
-stopped goes on.
+negative, with MiniLM-L6; `tweets`, `products` and `editorials` are VADER's other domains. `glosses` are 15,000
+of WordNet's in 45 classes; `mpnet` is 1,000 documents of 20 Newsgroups with a base model of 109 M parameters,
+to compare what strategies cost (`--labels all`). Each is a project of its own in `--work`, in which
+`baton compare` runs: what is finished stays, and a run that was stopped goes on.
 
     python -m benchmarks.strategies --work FOLDER --set films [--labels 8,32,128,all] [--seeds 0,1,2,3,4]
         [--strategies full,probe,pairs] [--file strategies.yaml]
@@ -28,7 +28,7 @@ from benchmarks import _project, _vader
 RECIPES = {
     "r8": "reuters-r8-minilm",
     "20newsgroups": "20newsgroups-minilm",
-    "films": "csv",
+    **dict.fromkeys(_vader.FILES, "csv"),
     "glosses": "wordnet-glosses",
     "mpnet": "20newsgroups-mpnet",
 }
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Make the project of a set, or go on with it, and compare there."""
     options = parse(arguments)
     project = _project.copied((options.work / options.set).resolve())
-    if options.set == "films" and not (project / "inbox/films.csv").is_file():
+    if options.set in _vader.FILES and not (project / f"inbox/{options.set}.csv").is_file():
         with tempfile.TemporaryDirectory() as name:
             _vader.write(Path(name), project / "inbox")
     with (project / params.PATH).open("w", encoding="utf-8") as file:
@@ -76,8 +76,8 @@ def edited(name: str, rows: int | None = None, max_length: int | None = None) ->
     made = params.read_raw(_project.ROOT / "recipes" / f"{RECIPES[name]}.yaml")
     if name == "20newsgroups":
         made["preprocess"]["limit"]["test"] = TEST_ROWS
-    if name == "films":
-        made["source"] |= {"files": {"train": "inbox/films.csv"}, "licence": _vader.LICENCE}
+    if name in _vader.FILES:
+        made["source"] |= {"files": {"train": f"inbox/{name}.csv"}, "licence": _vader.LICENCE}
         made["preprocess"]["group_column"] = "document"
         made["tokenize"] |= {"max_length": 64, "truncation": {"kind": "head"}}
     if rows:

@@ -22,6 +22,7 @@ from baton.evaluate import (
     baselines,
     inputs,
     knowledge,
+    novel,
     other_tasks,
     recommend,
     repeated,
@@ -62,6 +63,8 @@ def main() -> None:
         trained = seeds.read(TRAINED)
         subject = Subject(settings, loaded.finetune.of(trained["teacher"].chosen), machine)
         evaluation, figures = evaluated(subject, trained)
+        if few := novel.figures(TRAINED[0], loaded.finetune.episodes):
+            figures["episodes"] = results.rounded(few)
         for name, write in (
             ("tables", csv_tables.write_tables),
             ("plots", csv_tables.write_plots),

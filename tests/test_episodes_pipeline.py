@@ -19,7 +19,16 @@ from baton.batches import array_splits
 from tests import tiny
 from tests.test_distributed_stages import processes
 from tests.test_interrupted import checkpoints, finish, last_step, ours, start
-from tests.test_pipeline import PACKAGES, ROOT, STAGES, Project, copy_code, small, write_docstrings
+from tests.test_pipeline import (
+    BATON,
+    PACKAGES,
+    ROOT,
+    STAGES,
+    Project,
+    copy_code,
+    small,
+    write_docstrings,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 NOVEL = {"validation": ["http", "urllib"], "test": ["importlib", "unittest"]}
@@ -92,7 +101,12 @@ def test_the_other_stages_run(project: Project) -> None:
     assert 0.4 < found["episodes_test"] <= 1.0 and 0 < found["episodes_test_half_width"] < 0.2
     by_seed = storage.read_json(folder / "metrics/finetune.json")["seeds"]["0"]["teacher"]
     assert by_seed["episodes_validation"] == found["episodes_validation"]
-    assert storage.read_json(folder / "reports/metrics.json")["test"]["classes"] == len(PACKAGES)
+    metrics = storage.read_json(folder / "reports/metrics.json")
+    assert metrics["test"]["classes"] == len(PACKAGES)
+    assert metrics["episodes"]["test"]["accuracy"] == pytest.approx(found["episodes_test"], rel=1e-5)
+    said = f"2-way 3-shot episodes with an accuracy of {found['episodes_test']:.1%}"
+    assert said in project.run(*BATON, "summary", "--test").stdout
+    assert said in (folder / "reports/report.html").read_text()
     assert project.repro() == []
 
 

@@ -1,6 +1,9 @@
 """Ways to transfer through real `dvc repro`: few labels, rows without, several teachers, every strategy."""
 
+import os
 import shutil
+import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +14,7 @@ from baton import storage
 from baton.contracts import predictions
 from tests import tiny
 from tests.pipeline_checks import check_distillation
-from tests.test_interrupted import check_kills, longer
+from tests.test_interrupted import check_kills, finish, longer, ours, start
 from tests.test_pipeline import BATON, ROOT, STAGES, Project, check_rerun, copy_code, small, write_docstrings
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -21,9 +24,20 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "head": {"kind": "head"},
     "top": {"kind": "top", "layers": 1},
     "gradual": {"kind": "gradual", "decay": 2.6, "until": 0.5},
+    "rows": {
+        "kind": "rows",
+        "rows": [
+            {"layers": "head", "rate": 1.0, "unfreeze": 0.0},
+            {"layers": "layer.0", "rate": 0.0, "unfreeze": 0.0},
+            {"layers": "*", "rate": 0.5, "unfreeze": 0.3},
+        ],
+    },
     "lora": {"kind": "lora", "rank": 2, "alpha": 4.0, "dropout": 0.1},
     "pairs": {"kind": "pairs", "steps": 40, "learning_rate": 1e-3},
+    "auto": {"kind": "auto", "rows": 1000, "folds": 2, "among": [{"kind": "probe"}, {"kind": "full"}]},
 }
+# The training run that is killed, where it is not the teacher's own.
+TRAINING = {"pairs": "teacher_pairs", "auto": "full_fold_1"}
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +114,33 @@ def test_a_killed_training_gives_the_same_bytes(project: Project, name: str) -> 
 
     project.edit(one)
     project.dvc("repro", "tokenize")
-    training = "teacher_pairs" if name == "pairs" else None
-    check_kills(project, "finetune", "teacher", kills=3, steps=5, training=training)
+    check_kills(project, "finetune", "teacher", kills=3, steps=5, training=TRAINING.get(name))
+
+
+@pytest.mark.parametrize("name", ["probe", "prototypes"])
+@pytest.mark.parametrize("seconds", [0.0, 0.1])
+def test_a_fitted_head_killed_after_its_features_gives_the_same_bytes(
+    project: Project, name: str, seconds: float
+) -> None:
+    project.edit(lambda raw: raw["finetune"].update(strategy={"kind": name}, epochs=1))
+    finish(project, "finetune")
+    whole = project.digests()
+    features = project.folder / ".baton/features"
+    shutil.rmtree(features)
+    project.edit(lambda raw: raw["finetune"].update(log_every=7))
+    with start(project, "finetune") as process:
+        while not [*features.glob("*/*")]:
+            assert process.poll() is None, process.stdout.read() if process.stdout else ""
+            time.sleep(0.001)
+        time.sleep(seconds)
+        for one in ours(project):
+            os.kill(one.pid, signal.SIGKILL)
+    assert not (project.folder / "metrics/finetune.json").exists(), "the stage ended before it was killed"
+    finish(project, "finetune")
+    after = project.digests()
+    same = [name for name in whole if name.startswith(("models/teacher/", "data/predictions/teacher/"))]
+    assert len(same) > 5
+    assert [name for name in same if whole[name] != after.get(name)] == []
 
 
 def test_a_killed_student_of_rows_without_labels_gives_the_same_bytes(project: Project) -> None:

@@ -12,6 +12,7 @@ from baton import console, storage
 from baton.errors import DataError
 from baton.evaluate import (
     knowledge,
+    novel,
     other_tasks,
     recommend,
     results,
@@ -132,6 +133,7 @@ def _sentences(task: TaskReports, metrics: dict[str, Any], timings: dict[str, An
         recommend.said(metrics["recommended"], figure),
         robustness_said(metrics["robustness"]) if "robustness" in metrics else "",
         single_inputs.said(task, metrics["single_inputs"]) if "single_inputs" in metrics else "",
+        novel.said(metrics["episodes"]) if "episodes" in metrics else "",
         *other_tasks.said(metrics.get("tasks", {})),
     ]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from baton.evaluate import knowledge, other_tasks, results, single_inputs, task_reports
+from baton.evaluate import knowledge, novel, other_tasks, results, single_inputs, task_reports
 from baton.evaluate.evaluation import TRANSFORMERS
 from baton.evaluate.report import differences, terminal
 from baton.evaluate.report.html import (
@@ -112,6 +112,7 @@ class Parts:
         told = [knowledge.said(own["knowledge"], self.main) if "knowledge" in own else ""]
         told += [terminal.robustness_said(own["robustness"]) if "robustness" in own else ""]
         told += [single_inputs.said(self.task, own["single_inputs"]) if "single_inputs" in own else ""]
+        told += [novel.said(own["episodes"]) if "episodes" in own else ""]
         return [one for one in (*told, *other_tasks.said(own.get("tasks", {}))) if one]
 
     @cached_property
