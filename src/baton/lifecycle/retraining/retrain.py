@@ -11,7 +11,7 @@ from pathlib import Path
 from baton import console, params, storage, tracking
 from baton.errors import OutputError
 from baton.lifecycle import registration, registry, test_table
-from baton.lifecycle.promotion import gate, promote, promotion_record, task_match
+from baton.lifecycle.promotion import gate, moving, promote, promotion_record, task_match
 from baton.lifecycle.retraining import (
     checkout,
     decision,
@@ -72,7 +72,7 @@ def retrain(options: Options) -> Result:
             promotion_record.check(own)  # before hours of training
             why = _why(own, active, agreed)
             if why.startswith("not: "):
-                promote.complete(own)
+                moving.complete(own)
                 text = f"# Retraining\n\nNot trained: {why.removeprefix('not: ')}.\n"
                 _write(text)
                 return Result(True, text)
