@@ -22,13 +22,20 @@ install: $(RUNTIME) ## make .venv with the exact versions of requirements.lock
 
 install-dev: $(DEV) ## ... and the development tools
 
+# Only files whose sha256 is in a lock are installed, and of these only wheels, which run nothing. Two packages have
+# no wheel: they are built by the locked setuptools, so that nothing unlocked is fetched for it.
 # --no-deps: the locks are complete, so no other package can be installed; `pip check` proves completeness.
+LOCKED := --quiet --no-deps --require-hashes --only-binary=:all: --no-build-isolation
+only = awk '/^[^ ]/ { on = /^($(1))==/ } on' $(2) > $(VENV)/first.lock && \
+	$(BIN)/python -m pip install $(LOCKED) -r $(VENV)/first.lock
+
 $(RUNTIME): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 		{ echo "make: '$(PYTHON)' is not Python 3.11 with venv and pip" >&2; \
 		echo "make: on Debian: apt install python3.11 python3.11-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	@$(call only,setuptools,requirements.lock)
+	$(BIN)/python -m pip install $(LOCKED) --no-binary=antlr4-python3-runtime -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	$(BIN)/python -m pip check
 	@# DVC's databases belong in the project, not in /var/tmp. The path must be absolute: not for a commit.
@@ -36,7 +43,8 @@ $(RUNTIME): requirements.lock pyproject.toml
 	@touch $@
 
 $(DEV): requirements-dev.lock $(RUNTIME)
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements-dev.lock
+	@$(call only,setuptools-scm|vcs-versioning,requirements-dev.lock)
+	$(BIN)/python -m pip install $(LOCKED) --no-binary=seqeval -r requirements-dev.lock
 	$(BIN)/python -m pip check
 	@touch $@
 
@@ -94,18 +102,21 @@ bench: $(DEV) ## run the benchmarks behind README's speed figures for text
 gpu: $(DEV) ## run what needs a CUDA device, 8 minutes (docs/gpu.md); PIECES="bert resume" runs a part
 	$(BIN)/python -m benchmarks.gpu $(if $(PIECES),--only $(PIECES))
 
-# Both locks are resolved again from the ranges in pyproject.toml, in a temporary environment.
+# Both locks are resolved again from the ranges in pyproject.toml, in a temporary environment; uv adds the sha256
+# of every file of a version, and names no index. Another index for it: UV_DEFAULT_INDEX.
 lock: ## resolve the newest allowed versions into both lock files
 	@set -eu; env=$$(mktemp -d); trap 'rm -rf "$$env"' EXIT; trap 'exit 130' INT TERM; \
 	freeze() { "$$env/bin/python" -m pip freeze --all --exclude pip --exclude baton | LC_ALL=C sort -f; }; \
+	hashed() { sed -n 1p "$$1"; \
+		"$$env/tools/bin/uv" pip compile --quiet --universal --no-deps --generate-hashes --python-version 3.11 \
+		--no-header --no-annotate -; }; \
 	$(PYTHON) -m venv "$$env"; "$$env/bin/python" -m pip install --quiet .; freeze > "$$env/runtime"; \
 	"$$env/bin/python" -m pip install --quiet '.[dev]'; freeze > "$$env/all"; "$$env/bin/python" -m pip check; \
 	if grep -n ' @ ' "$$env/all"; then exit 1; fi; \
-	{ sed -n 1p requirements.lock; \
-		sed -E 's/^((nvidia-|cuda-|triton).*)$$/\1; sys_platform == "linux"/' "$$env/runtime"; \
-	} > "$$env/requirements.lock"; \
-	{ sed -n 1p requirements-dev.lock; grep -vxFf "$$env/runtime" "$$env/all"; } \
-		> "$$env/requirements-dev.lock"; \
+	$(PYTHON) -m venv "$$env/tools"; "$$env/tools/bin/python" -m pip install --quiet uv; \
+	sed -E 's/^((nvidia-|cuda-|triton).*)$$/\1; sys_platform == "linux"/' "$$env/runtime" | \
+		hashed requirements.lock > "$$env/requirements.lock"; \
+	grep -vxFf "$$env/runtime" "$$env/all" | hashed requirements-dev.lock > "$$env/requirements-dev.lock"; \
 	mv "$$env/requirements.lock" "$$env/requirements-dev.lock" .; \
 	git --no-pager diff --stat -- requirements.lock requirements-dev.lock
 

@@ -6,6 +6,7 @@ check returns figures; `ok` says whether what the project promises held, and `fo
 
 import importlib.metadata
 import platform
+import re
 import shutil
 import signal
 import statistics
@@ -47,7 +48,9 @@ def versions(device: torch.device) -> dict[str, Any]:
     """Return card, driver, packages, what a compiler needs, and the versions that differ from the lock."""
     installed = {name: importlib.metadata.version(name) for name in PACKAGES if _installed(name)}
     locked = dict(
-        line.split(";")[0].strip().split("==") for line in _lines(ROOT / "requirements.lock") if "==" in line
+        line.removesuffix("\\").split(";")[0].strip().split("==")
+        for line in _lines(ROOT / "requirements.lock")
+        if re.match(r"[\w.-]+==", line)
     )
     other = {
         name: f"{version}, locked {locked[name]}"

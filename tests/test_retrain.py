@@ -271,9 +271,10 @@ from baton import tracking
 tracking.prepare()
 from baton.cli.app import app
 from baton.lifecycle import registration
-from baton.lifecycle.promotion import promote as promotion
-from baton.lifecycle.retraining import checkout
+from baton.lifecycle.promotion import moving, promote as promotion, promotion_record as record
+from baton.lifecycle.retraining import checkout, pushing
 modules = {"promotion": promotion, "registration": registration, "checkout": checkout}
+modules |= {"moving": moving, "record": record, "pushing": pushing}
 module, name = modules[sys.argv[1]], sys.argv[2]
 sys.argv = ["baton", "retrain", "--mode", "enabled"]
 with mock.patch.object(module, name, lambda *_, **__: os._exit(9)):
@@ -283,10 +284,12 @@ POINTS = [
     ("registration", "_same_data"),
     ("promotion", "judge"),
     ("promotion", "_note"),
+    ("record", "append"),
     ("checkout", "commit"),
+    ("pushing", "push"),
     ("promotion", "enact"),
 ]
-POINTS += [("promotion", "_move"), ("promotion", "complete")]
+POINTS += [("moving", "move"), ("moving", "_settled"), ("moving", "complete")]
 
 
 @pytest.mark.usefixtures("quiet_mlflow")
@@ -346,6 +349,47 @@ def test_when_it_trains_and_from_what(tmp_path: Path, server: Server) -> None:
     assert "they are rebuilt" in told and "Not trained: 0 rows are new" in told
 
 
+@pytest.mark.usefixtures("quiet_mlflow")
+def test_a_rehearsal_leaves_nothing_and_a_protected_branch_gets_a_pull_request(
+    tmp_path: Path, server: Server
+) -> None:
+    """Without a push nothing reaches the DVC remote, where a run-cache entry would be restored by others."""
+    world = World(tmp_path, server, small)
+    stored = world.folder / "storage"
+    before = sorted(stored.rglob("*"))
+    project = world.clone()
+    assert project.run(*BATON, "retrain", "--no-push", "--mode", "enabled").returncode == 1
+    text = (project.folder / "params.yaml").read_text()
+    result = project.run(*BATON, "retrain", "--no-push", "-S", "finetune.log_every=3")
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    assert sorted(stored.rglob("*")) == before
+    assert (project.folder / "params.yaml").read_text() == text and world.registry() == {"versions": "1"}
+    shutil.rmtree(project.folder)
+
+    hook = world.folder / "origin.git/hooks/pre-receive"
+    hook.write_text(
+        "#!/bin/sh\nwhile read -r old new name; do [ $name != refs/heads/main ] || exit 1; done\n"
+    )
+    hook.chmod(0o755)
+    project = world.clone()
+    world.git("checkout", "--quiet", "--detach", folder=project.folder)
+    told = project.run(*BATON, "retrain", "--mode", "enabled")
+    assert told.returncode == 1 and "HEAD is detached, so give --branch" in told.stderr
+    told = project.run(*BATON, "retrain", "--mode", "enabled", "--branch", "main", "--pull-request")
+    assert told.returncode == 0, told.stdout[-2000:] + told.stderr[-2000:]
+    assert "when its pull request is merged" in told.stdout and "champion" not in world.registry()
+    hook.unlink()
+    proposed = world.git("branch", "--list", "retrain/*", folder=world.folder / "origin.git").strip()
+    world.git("fetch", "--quiet", "origin")
+    world.git("merge", "--quiet", "--no-ff", "-m", "Merge", f"origin/{proposed}")
+    world.git("push", "--quiet")
+    world.job("--mode", "enabled")
+    version = world.registry()["champion"]
+    assert proposed == f"retrain/story-version-{version}"
+    assert json.loads((world.developer.folder / "promotions.jsonl").read_text())["version"] == version
+    assert world.git("log", "--format=%s", "-1", "origin/main") == "Merge", "nothing else was to be committed"
+
+
 def test_what_is_missing_is_named_at_once(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project")
     result = project.run(*BATON, "retrain")
@@ -353,8 +397,11 @@ def test_what_is_missing_is_named_at_once(tmp_path: Path) -> None:
     assert all(word in result.stderr for word in ("an MLflow server", "a DVC remote", "a git remote"))
     before = (project.folder / "params.yaml").read_bytes()
     for override, told in (
-        ("finetune.epoch=3", "an override cannot be applied"),
+        ("finetune.epoch=3", "finetune.epoch"),
+        ("finetune.epochs", "an override cannot be applied"),
         ("finetune.epochs=many", "finetune.epochs"),
+        ("finetune.epochs=${oc.env:HOME}", "taken literally"),
+        ("promotion.first_minimum=0", "rules of the gate"),
     ):
         result = project.run(*BATON, "retrain", "-S", override)
         assert result.returncode == 1 and told in result.stderr, result.stderr

@@ -14,7 +14,7 @@ from baton import params, storage
 from baton.contracts import predictions
 from baton.errors import ParamsError
 from baton.fitting import seed_choice
-from baton.lifecycle.retraining import checkout
+from baton.lifecycle.retraining import overrides
 from baton.tasks import task_figures
 from baton.train import loop
 from stages import distill, finetune
@@ -225,6 +225,6 @@ def test_bad_lists_are_refused(stages: Stages, given: Any, message: str) -> None
 
 
 def test_a_list_can_be_set_from_the_command_line(stages: Stages) -> None:
-    checkout.override(["finetune.seeds=[0,1]", "distill.seeds=[3]"])
+    Path("params.yaml").write_text(overrides.applied(["finetune.seeds=[0,1]", "distill.seeds=[3]"]))
     read: Callable[[], Any] = params.read
     assert (read().finetune.seeds, read().distill.seeds) == ((0, 1), (3,))

@@ -5,7 +5,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from typer.testing import CliRunner
 from baton import params, tracking
 from baton.cli import app
 from baton.errors import DataError, ModelError, TrackingError
-from baton.lifecycle.promotion import history, promote
+from baton.lifecycle.promotion import history, moving, promote, promotion_lock
 from baton.lifecycle.promotion.promotion_lock import claim, claims, drop
 from baton.lifecycle.promotion.verdicts import Mark
 from baton.lifecycle.registration import register
@@ -256,7 +255,7 @@ version = own.version(sys.argv[1])
 print("ready", flush=True)
 for _ in sys.stdin:
     try:
-        promote._move(own, version, None)
+        moving.move(own, version, None)
         print("won", flush=True)
     except TrackingError as error:
         print("lost", flush=True)
@@ -284,8 +283,11 @@ def test_of_two_promotions_at_once_one_wins(publish: Publish, project: Path) -> 
         process.communicate()
 
 
-def test_the_claim_of_a_killed_promotion_is_taken_over_and_no_other(publish: Publish) -> None:
+def test_the_claim_of_a_killed_promotion_is_taken_over_and_no_other(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = registry()
+    monkeypatch.setattr(promotion_lock, "PATIENCE_SECONDS", 0.2)
     with (
         claim(own.client, own.name),
         pytest.raises(TrackingError, match=r"another promotion .* is moving aliases"),
@@ -294,11 +296,12 @@ def test_the_claim_of_a_killed_promotion_is_taken_over_and_no_other(publish: Pub
         pytest.fail("two at once")
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    for holder, free in (
-        (["elsewhere:1", 1.0, time.time() - 601], True),
-        (["elsewhere:1", 1.0, time.time()], False),
-        ([f"{socket.gethostname()}:{dead.pid}", 1.0, time.time()], True),
+    for holder, seconds, free in (
+        (["elsewhere:1", 1.0, "x"], -1.0, True),  # by the store's clock
+        (["elsewhere:1", 1.0, "x"], 600.0, False),
+        ([f"{socket.gethostname()}:{dead.pid}", 1.0, "x"], 600.0, True),
     ):
+        monkeypatch.setattr(promotion_lock, "STALE_SECONDS", seconds)
         own.client.create_registered_model(f"{own.name}.promotion.4", {"baton.holder": json.dumps(holder)})
         with (
             contextlib.nullcontext() if free else pytest.raises(TrackingError, match="one at a time"),
@@ -315,7 +318,7 @@ def test_a_champion_that_changed_meanwhile_is_noticed(publish: Publish) -> None:
     version, _ = register(own, settings())
     promote.roll_back(own, number(version))
     with pytest.raises(TrackingError, match="changed meanwhile"):
-        promote._move(own, version, None)
+        moving.move(own, version, None)
 
 
 @pytest.mark.slow

@@ -361,7 +361,7 @@ def test_the_logged_model_is_complete_and_says_what_it_needs(logged: Path) -> No
         "torchvision",
         "timm",
         "pillow",
-        "pillow_heif",
+        "pillow-heif",
         "safetensors",
         "pandas",
         "numpy",

@@ -272,10 +272,25 @@ def retrain(
         list[str] | None,
         typer.Option("--set-param", "-S", help="finetune.epochs=3; may be repeated."),
     ] = None,
-    push: Annotated[bool, typer.Option(help="Commit dvc.lock and figures, and push.")] = True,
+    push: Annotated[
+        bool, typer.Option(help="Push data and run-cache, commit dvc.lock and figures, and push them.")
+    ] = True,
     base: Annotated[
-        str | None, typer.Option(help="The commit to compare with in the report; by default the remote's.")
+        str | None,
+        typer.Option(
+            help="The commit to compare with in the report, and whose `promotion` judges; the remote's."
+        ),
     ] = None,
+    branch: Annotated[
+        str | None, typer.Option(help="The branch to push to; needed if HEAD is detached.")
+    ] = None,
+    pull_request: Annotated[
+        bool,
+        typer.Option(
+            "--pull-request",
+            help="Push to a branch of its own, for a protected branch; the champion changes after the merge.",
+        ),
+    ] = False,
 ) -> None:
     """Pull, decide, train, register, judge, report (retrain.md), push: the CI job.
 
@@ -283,7 +298,9 @@ def retrain(
     """
     from baton.cli import lifecycle_commands
 
-    if not lifecycle_commands.run_retraining(mode is Mode.ENABLED, override or [], push, base):
+    if not lifecycle_commands.run_retraining(
+        mode is Mode.ENABLED, override or [], push, base, branch, pull_request
+    ):
         raise typer.Exit(3)
 
 

@@ -51,15 +51,25 @@ def promote(enabled: bool, to: str | None, json_path: Path | None) -> bool:
     if outcome.moved:
         back = f"; `baton promote --to {outcome.champion}` reverts this" if outcome.champion else ""
         console.say(f"models:/{settings.name}@champion is now version {outcome.version}{back}")
+        console.say(
+            "commit promotions.jsonl, which records it: retraining refuses a champion without a record"
+        )
     return outcome.passed
 
 
-def run_retraining(enabled: bool, overrides: list[str], push: bool, base: str | None) -> bool:
+def run_retraining(
+    enabled: bool,
+    overrides: list[str],
+    push: bool,
+    base: str | None,
+    branch: str | None,
+    pull_request: bool,
+) -> bool:
     """Run `baton retrain`; return whether the challenger passed or none was needed."""
     tracking.prepare()
     from baton.lifecycle.retraining import retrain as job
 
-    result = job.retrain(job.Options(enabled, overrides, push, base))
+    result = job.retrain(job.Options(enabled, overrides, push, base, branch, pull_request))
     console.say(escape(result.report))
     return result.passed
 

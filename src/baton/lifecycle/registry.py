@@ -5,6 +5,7 @@ A version carries what a later verdict needs: the digests of its training rows, 
 """
 
 import json
+import time
 from pathlib import Path
 
 import mlflow
@@ -18,6 +19,8 @@ CHALLENGER, CHAMPION = "challenger", "champion"
 CLEAN = Path("data/clean")
 SEED, SHA256, ROWS, PROFILE = "baton.seed", "baton.sha256", "training_rows.json", "profile.json"
 MISSING = "RESOURCE_DOES_NOT_EXIST"
+GATE = "gate."  # prefix of the tags that the gate writes to a version
+PROMOTED, ROLLED_BACK = "promoted", "rolled_back"  # the value of `gate.verdict`; a tag
 
 
 class Registry:
@@ -95,3 +98,8 @@ def number(version: ModelVersion) -> str:
 def folder(digest: str) -> str:
     """Return the folder, among a run's files, of those registered with the version of a model's digest."""
     return f"registry/{digest[:12]}"
+
+
+def now() -> str:
+    """Return the time as tags and reports show it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())

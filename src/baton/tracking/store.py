@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from baton import params, storage
 from baton.errors import TrackingError
 from baton.processes.locks import locked
+from baton.tracking import pinned_server
 
 T = TypeVar("T")
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
@@ -115,9 +116,10 @@ def open_store(settings: params.MlflowTracking, description: str = "") -> Store:
     """Open the store, creating database and experiment if missing; `description` is for a new experiment.
 
     Raises:
-        TrackingError: the store cannot be used.
+        TrackingError: the store cannot be used, or is not the one that the environment names.
     """
     uri = tracking_uri(settings.uri)
+    pinned_server.check(uri)
     # Two stages that start at the same time must not both create the tables or the experiment.
     with usable(uri), locked("store"):
         if settings.uri is None and not (storage.project() / DATABASE).exists():

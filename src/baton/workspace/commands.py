@@ -10,6 +10,8 @@ from pathlib import Path
 from baton.errors import OutputError
 from baton.processes import supervision
 
+AUTHOR = ("-c", "user.name=baton retrain", "-c", "user.email=baton-retrain@localhost")
+
 
 def dvc(*words: str) -> None:
     """Run DVC and let it print to the console."""
@@ -57,6 +59,13 @@ def done(*words: str) -> bool:
     return _completed(*words).returncode == 0
 
 
+def attempt(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command that may fail; return its end, with output and errors as text, in English."""
+    return _completed(*words)
+
+
 def _completed(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", *words] if words[0] == "dvc" else list(words)
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    # Git asks for nothing: nobody is there to answer, and a question would wait for ever.
+    quiet = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+    return subprocess.run(command, cwd=folder, env=quiet, capture_output=True, text=True, check=False)

@@ -1,7 +1,6 @@
 """Promotion: the gate's recorded verdict on the challenger, and the aliases that follow it."""
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,18 +9,24 @@ from typing import Any
 from mlflow.entities.model_registry import ModelVersion
 
 from baton import params
-from baton.errors import ModelError, TrackingError
+from baton.errors import ModelError
 from baton.lifecycle import test_table
-from baton.lifecycle.promotion import gate, history, scoring, task_match, verdicts
-from baton.lifecycle.promotion.promotion_lock import claim
+from baton.lifecycle.promotion import (
+    gate,
+    history,
+    moving,
+    promotion_record,
+    scoring,
+    task_match,
+    verdicts,
+)
+from baton.lifecycle.promotion.moving import complete
 from baton.lifecycle.promotion.verdicts import Check, Verdict
-from baton.lifecycle.registry import CHALLENGER, CHAMPION, SHA256, Registry, number
+from baton.lifecycle.registry import CHALLENGER, CHAMPION, GATE, ROLLED_BACK, SHA256, Registry, now, number
 from baton.tasks import figure_scale, task_figures
 
-GATE = "gate."  # prefix of the tags of a version
 MARK = "\n\n## Gate\n\n"
 VERDICT = "verdict.json"
-ROLLED_BACK = "rolled_back"
 SHARE = {"name": "accuracy", "direction": 1, "share": True}  # the scale of a record without one
 
 
@@ -62,16 +67,20 @@ def promote(registry: Registry, settings: params.Promotion, enabled: bool) -> Ou
             expected="a version with this alias",
             hint="run `baton register`",
         )
-    return enact(registry, judge(registry, settings, version, enabled))
+    outcome = enact(registry, judge(registry, settings, version, enabled))
+    if outcome.moved:
+        promotion_record.append(registry, version, outcome.champion)
+    return outcome
 
 
 def judge(registry: Registry, settings: params.Promotion, challenger: ModelVersion, enabled: bool) -> Outcome:
     """Judge a version and record the verdict; move no alias.
 
     Raises:
-        ModelError: a model cannot be scored.
+        ModelError: a model cannot be scored, or the champion's alias was lost or moved without a record.
         ParamsError: `promotion.metric` is not a figure of the table's task.
     """
+    promotion_record.check(registry)
     champion = registry.alias(CHAMPION)
     if champion and number(challenger) == number(champion):
         return _nothing(registry, champion)
@@ -121,7 +130,7 @@ def enact(registry: Registry, outcome: Outcome) -> Outcome:
     """
     if not outcome.to_move:
         return outcome
-    _move(
+    moving.move(
         registry,
         registry.version(outcome.version),
         registry.version(outcome.champion) if outcome.champion else None,
@@ -137,25 +146,28 @@ def _reached(verdict: Verdict, which: str, table: test_table.Table) -> dict[str,
 
 
 def roll_back(registry: Registry, wanted: str) -> Outcome:
-    """Make a version the champion without asking the gate."""
+    """Make a version the champion without asking the gate; write a line of the record."""
     version, champion = registry.version(wanted), registry.alias(CHAMPION)
     if champion and number(champion) == number(version):
+        earlier = champion.tags.get(f"{GATE}previous_champion", "none")
+        promotion_record.append(registry, version, None if earlier == "none" else earlier, by_hand=True)
         return _nothing(registry, champion)
-    _move(registry, version, champion, by_hand=True)
+    moving.move(registry, version, champion, by_hand=True)
     before = f"version {number(champion)}" if champion else "none"
     text = (
         f"Version {number(version)} of {registry.name} is now the champion, set by hand; the previous "
         f"champion was {before}."
     )
-    record = {
+    record: dict[str, Any] = {
         "name": registry.name,
         "version": number(version),
         "champion": number(champion) if champion else None,
         "by_hand": True,
-        "time": _now(),
+        "time": now(),
     }
-    _tag(registry, version, {"promoted": _now(), "by_hand": "true"})
-    return Outcome(number(version), number(champion) if champion else None, True, True, text, record)
+    moving.tag(registry, version, {"promoted": now(), "by_hand": "true"})
+    promotion_record.append(registry, version, record["champion"], by_hand=True)
+    return Outcome(number(version), record["champion"], True, True, text, record)
 
 
 def words(record: Mapping[str, Any]) -> str:
@@ -238,29 +250,8 @@ def _record(
         },
         "rules": settings.model_dump(mode="json"),
         "scale": vars(figure_scale.of(task_figures.of(table.task), settings.metric)),
-        "time": _now(),
+        "time": now(),
     }
-
-
-def _move(
-    registry: Registry, version: ModelVersion, before: ModelVersion | None, by_hand: bool = False
-) -> None:
-    """Give the champion's alias to a version, unless the champion changed after the verdict."""
-    with claim(registry.client, registry.name):
-        current = registry.alias(CHAMPION)
-        if (current and number(current)) != (before and number(before)):
-            got, expected = (
-                f"version {number(item)}" if item else "no champion" for item in (current, before)
-            )
-            hint = "run again: the challenger is judged against the new champion"
-            raise TrackingError(
-                f"the champion of {registry.name} changed meanwhile", got=got, expected=expected, hint=hint
-            )
-        _tag(registry, version, {"previous_champion": number(before) if before else "none"})
-        if before and by_hand:  # first: otherwise a retraining could bring it back
-            _tag(registry, before, {ROLLED_BACK: _now()})
-        registry.client.set_registered_model_alias(registry.name, CHAMPION, number(version))
-        complete(registry)
 
 
 def _note(registry: Registry, version: ModelVersion, record: Mapping[str, Any], text: str) -> None:
@@ -273,28 +264,10 @@ def _note(registry: Registry, version: ModelVersion, record: Mapping[str, Any], 
     tags |= {"champion": record["champion"] or "none", "table_sha256": record["table"]["sha256"]}
     tags["reasons"] = "; ".join(check["text"] for check in record["checks"] if not check["passed"]) or "none"
     tags["json"] = json.dumps(record)
-    _tag(registry, version, tags)
+    moving.tag(registry, version, tags)
     registry.write(version, VERDICT, json.dumps(record, indent=2))
     about = (version.description or "").partition(MARK)[0]
     registry.client.update_model_version(registry.name, number(version), f"{about}{MARK}{text}")
-
-
-def _tag(registry: Registry, version: ModelVersion, tags: Mapping[str, str]) -> None:
-    for key, value in tags.items():
-        registry.client.set_model_version_tag(registry.name, number(version), f"{GATE}{key}", value)
-
-
-def complete(registry: Registry) -> None:
-    """Finish what a killed promotion may have left undone: the champion's tags and its challenger alias."""
-    champion, challenger = registry.alias(CHAMPION), registry.alias(CHALLENGER)
-    if champion is None:
-        return
-    if champion.tags.get(GATE + ROLLED_BACK):
-        registry.client.delete_model_version_tag(registry.name, number(champion), GATE + ROLLED_BACK)
-    if champion.tags.get(f"{GATE}verdict") != "promoted":
-        _tag(registry, champion, {"verdict": "promoted"})
-    if challenger and number(challenger) == number(champion):
-        registry.client.delete_registered_model_alias(registry.name, CHALLENGER)
 
 
 def _nothing(registry: Registry, champion: ModelVersion) -> Outcome:
@@ -308,13 +281,9 @@ def _nothing(registry: Registry, champion: ModelVersion) -> Outcome:
         "version": number(champion),
         "champion": number(champion),
         "passed": True,
-        "time": _now(),
+        "time": now(),
     }
     if kept := registry.read(champion, VERDICT):
         record = json.loads(kept)
         text = f"{text}\n\nThe gate's verdict on it:\n\n{words(record)}"
     return Outcome(number(champion), number(champion), True, False, text, record)
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())

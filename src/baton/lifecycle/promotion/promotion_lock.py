@@ -1,64 +1,78 @@
 """One promotion at a time, on any machine.
 
-The store keeps names of registered models unique, so creating one is a claim.
+The store keeps names of registered models unique, so creating one is a claim. How old a claim is, only the
+store's clock says: it stamps each claim, and the newcomer's own stamp is the present.
 """
 
 import contextlib
 import json
+import random
 import time
+import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from baton.errors import TrackingError
 from baton.processes.supervision import Process, this
 
-HOLDER = "baton.holder"  # a tag: [process, its start, time of the claim], times in seconds since 1970
+HOLDER = "baton.holder"  # a tag: [process, its start in seconds since 1970, a random word]
 STALE_SECONDS = 600.0  # moving aliases takes less than a second
+PATIENCE_SECONDS = 5.0  # for promotions that are at it
+PAUSES = (0.05, 0.25)  # seconds between two tries
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to move the aliases of a registered model; others may take it over when it is old."""
+
+    client: MlflowClient
+    name: str
+    place: int
+    since: int  # by the store's clock, ms since 1970
+    holder: str
+
+    def held(self) -> bool:
+        """Return whether no other process has taken it over."""
+        own = claims(self.client, self.name).get(self.place)
+        return own is not None and own.tags.get(HOLDER) == self.holder
 
 
 @contextlib.contextmanager
-def claim(client: MlflowClient, name: str) -> Iterator[None]:
+def claim(client: MlflowClient, name: str) -> Iterator[Claim]:
     """Keep out every other promotion of the registered model `name` while its aliases are moved.
 
-    Whoever creates `NAME.promotion.0` holds the claim. If the holder's process is gone, another process takes
-    over by creating the next number, which again only one can do.
+    Each newcomer creates `NAME.promotion.N` with the next N and then looks: if any other claim is there, it
+    withdraws its own. So of two that are there at once, the later one to look sees the other, whatever their
+    clocks say. A claim whose process is gone, or which is much older than the newcomer's by the store's
+    stamps, is removed. A holder that was only paused finds that out by `Claim.held`.
 
     Raises:
         TrackingError: another promotion is moving aliases.
     """
-    before = claims(client, name)
-    if before and not _stale(before[max(before)]):
-        raise _held(name, before[max(before)])
-    mine = max(before, default=-1) + 1
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not isinstance(mine := _tried(client, name), Claim):
+        if time.monotonic() > deadline:
+            raise _busy(name, mine)
+        time.sleep(random.uniform(*PAUSES))  # noqa: S311  # so that two that meet do not meet again
     try:
-        tags = {HOLDER: json.dumps([this().name, this().started, time.time()])}
-        client.create_registered_model(
-            _place(name, mine), tags, "A promotion is moving aliases; it removes this when it is done."
-        )
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-        raise _held(name, claims(client, name).get(mine, "")) from None
-    try:
-        if mine < max(now := claims(client, name)):  # another process has taken over the free claim
-            raise _held(name, now[max(now)])
-        for old in before:
-            drop(client, name, old)
-        yield
+        yield mine
     finally:
-        drop(client, name, mine)
+        if mine.held():
+            drop(client, name, mine.place)
 
 
-def claims(client: MlflowClient, name: str) -> dict[int, str]:
-    """Return number -> holder of each claim."""
+def claims(client: MlflowClient, name: str) -> dict[int, RegisteredModel]:
+    """Return the number of each claim and the entry that stands for it."""
     prefix = _place(name, "")
     found = {
-        model.name.removeprefix(prefix): model.tags
+        model.name.removeprefix(prefix): model
         for model in client.search_registered_models(f"name LIKE '{prefix}%'")
     }
-    return {int(place): tags.get(HOLDER, "") for place, tags in found.items() if place.isdigit()}
+    return {int(place): model for place, model in found.items() if place.isdigit()}
 
 
 def drop(client: MlflowClient, name: str, place: int) -> None:
@@ -67,17 +81,40 @@ def drop(client: MlflowClient, name: str, place: int) -> None:
         client.delete_registered_model(_place(name, place))
 
 
+def _tried(client: MlflowClient, name: str) -> Claim | RegisteredModel | None:
+    """Return a claim, or what is in its way; None if that is gone by now."""
+    before = claims(client, name)
+    place = max(before, default=-1) + 1
+    holder = json.dumps([this().name, this().started, uuid.uuid4().hex])
+    try:
+        made = client.create_registered_model(
+            _place(name, place),
+            {HOLDER: holder},
+            "A promotion is moving aliases; it removes this when it is done.",
+        )
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return claims(client, name).get(place)
+    mine = Claim(client, name, place, int(made.creation_timestamp), holder)
+    others = {number: model for number, model in claims(client, name).items() if number != place}
+    if living := [model for model in others.values() if not _stale(model, mine.since)]:
+        drop(client, name, place)
+        return living[0]
+    for old in others:
+        drop(client, name, old)
+    return mine
+
+
 def _place(name: str, place: int | str) -> str:
     return f"{name}.promotion.{place}"
 
 
-def _held(name: str, holder: str) -> TrackingError:
-    process, _, since = json.loads(holder or '["one that has finished", 0, 0]')
-    got = (
-        f"process {process}, since {time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime(since))}"
-        if since
-        else process
-    )
+def _busy(name: str, other: RegisteredModel | None) -> TrackingError:
+    got = "one that has finished by now"
+    if other is not None:
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(other.creation_timestamp / 1000))
+        got = f"process {_holder(other).name}, since {since} by the store's clock"
     hint = (
         "wait for it and run again; if it was killed on another machine, its claim expires after "
         f"{STALE_SECONDS / 60:.0f} minutes"
@@ -87,7 +124,14 @@ def _held(name: str, holder: str) -> TrackingError:
     )
 
 
-def _stale(holder: str) -> bool:
-    """Return whether the claim's promotion is gone: its local process ended, or the claim is too old."""
-    process, started, since = json.loads(holder or '["", 0, 0]')
-    return Process(process, started).ended() or time.time() - since > STALE_SECONDS
+def _holder(model: RegisteredModel) -> Process:
+    process, started, *_ = json.loads(model.tags.get(HOLDER) or '["", 0]')
+    return Process(process, started)
+
+
+def _stale(model: RegisteredModel, now: int) -> bool:
+    """Return whether the claim's promotion is gone: its local process ended, or the claim is too old.
+
+    `now` is by the store's clock, as the claim's own stamp is; both in ms since 1970.
+    """
+    return _holder(model).ended() or now - int(model.creation_timestamp) > 1000 * STALE_SECONDS

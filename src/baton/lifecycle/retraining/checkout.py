@@ -1,39 +1,26 @@
 """Changes by a retraining job in the checkout: params.yaml, and a commit with `dvc.lock` and figures."""
 
-from collections.abc import Sequence
+import io
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from baton import console, params, storage
-from baton.errors import OutputError, ParamsError
+from baton import console, params
+from baton.errors import ParamsError
 from baton.lifecycle import registry
-from baton.lifecycle.promotion import promote
+from baton.lifecycle.promotion import promote, promotion_record
+from baton.lifecycle.retraining import lent_files, pushing
 from baton.tracking.stored_models import TEACHER_SHA256
-from baton.workspace.commands import done, run
+from baton.workspace.commands import AUTHOR, run
 from baton.workspace.dvc_files import LOCK
 
 WIDTH = 4096  # of a line in params.yaml, so that none is folded
-KEPT = (LOCK.name, params.PATH.name, "metrics", "reports/metrics.json")  # what a retraining commit holds
-AUTHOR = ("-c", "user.name=baton retrain", "-c", "user.email=baton-retrain@localhost")
-
-
-def override(overrides: Sequence[str]) -> None:
-    """Override params in params.yaml, as `dvc exp run -S` does."""
-    from dvc.exceptions import DvcException  # type: ignore[import-untyped]
-    from dvc.utils.hydra import apply_overrides  # type: ignore[import-untyped]
-
-    try:
-        apply_overrides(params.PATH, list(overrides))
-    except DvcException as error:
-        got, hint = " ".join(overrides), "give a key of params.yaml and its value: -S finetune.epochs=3"
-        raise ParamsError(
-            f"an override cannot be applied: {error.__cause__ or error}", got=got, hint=hint
-        ) from None
+# What a retraining commit holds.
+KEPT = (LOCK.name, params.PATH.name, "metrics", "reports/metrics.json", promotion_record.RECORD.name)
 
 
 def start_from_champion(own: registry.Registry) -> None:
-    """Write the champion's teacher into `base` as version and digest; keep an interrupted job's entry."""
+    """Write the champion's teacher into `base` as version and digest; leave a `base` that was overridden."""
     champion = own.alias(registry.CHAMPION)
     raw = YAML(typ="safe", pure=True).load(run("git", "show", f"HEAD:./{params.PATH.name}"))
     if champion is None or params.read_raw().get("base") != raw.get("base"):
@@ -55,17 +42,23 @@ def start_from_champion(own: registry.Registry) -> None:
     yaml.width = WIDTH
     raw = yaml.load(params.PATH)
     raw["base"] = started
-    with storage.atomic_file(params.PATH) as temporary:
-        yaml.dump(raw, temporary)
+    made = io.StringIO()
+    yaml.dump(raw, made)
+    lent_files.write(made.getvalue())
 
 
-def commit(outcome: promote.Outcome) -> bool:
+def commit(outcome: promote.Outcome, where: pushing.Target, propose: bool) -> bool:
     """Commit what git tracks, if it changed, and push what is not pushed yet.
 
     Params that the job wrote are committed only together with their champion.
 
+    Args:
+        outcome: the verdict.
+        where: the branch to push to.
+        propose: push to a branch of its own, for a pull request, if anything is to be pushed.
+
     Returns:
-        whether there was anything to commit.
+        whether the branch holds the result; only then may the champion's alias move.
     """
     if run("git", "status", "--porcelain", "--", params.PATH.name).strip() and not outcome.to_move:
         console.say(
@@ -77,12 +70,8 @@ def commit(outcome: promote.Outcome) -> bool:
     if run("git", "status", "--porcelain", "--untracked-files=no", "--", *kept).strip():
         text = f"Retrain: version {outcome.version} {'passed' if outcome.passed else 'refused'}"
         run("git", *AUTHOR, "commit", "--quiet", "--message", text, "--", *kept)
-    if not done("git", "push", "--quiet"):  # somebody else has pushed in the meantime
-        if not done("git", *AUTHOR, "pull", "--quiet", "--rebase", "--autostash"):
-            run("git", "rebase", "--abort", check=False)
-            hint = "the model is registered and its data pushed; merge by hand, or run again on the new state"
-            raise OutputError(
-                "the commit of dvc.lock and figures conflicts with what was pushed in the meantime", hint=hint
-            )
-        run("git", "push", "--quiet")
+    if propose and not pushing.landed(where):
+        pushing.propose(where, f"retrain/{outcome.record['name']}-version-{outcome.version}")
+        return False
+    pushing.push(where)
     return True

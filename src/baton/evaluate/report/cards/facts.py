@@ -6,6 +6,7 @@ give the same card.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,7 +129,9 @@ class Facts:
         if not self.project.lock.is_file():
             return []
         lines = self.project.lock.read_text(encoding="utf-8").splitlines()
-        pinned = dict(line.partition(";")[0].strip().split("==", 1) for line in lines if "==" in line)
+        # A line goes on with digests after a backslash, or with a marker after a semicolon.
+        pins = (re.match(r"([\w.-]+)==([^\s;\\]+)", line) for line in lines)
+        pinned = {pin[1]: pin[2] for pin in pins if pin}
         return [(name, pinned[name]) for name in PACKAGES if name in pinned]
 
     def _json(self, path: Path) -> dict[str, Any]:

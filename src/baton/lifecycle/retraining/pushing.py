@@ -1,0 +1,176 @@
+"""Push a retraining job's commit: found out to be possible before the training, and never onto other results.
+
+The job pushes to the branch that is checked out, or to the one that it is given (`--branch`: CI on GitLab and
+Jenkins checks out a commit, not a branch). Whatever a remote answers is part of the error.
+"""
+
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from baton import console, params
+from baton.errors import OutputError
+from baton.lifecycle.promotion.promotion_record import RECORD
+from baton.workspace.commands import AUTHOR, attempt, run
+from baton.workspace.dvc_files import GRAPH, LOCK, outputs, read_lock
+
+TRIES, PAUSE_SECONDS = 5, 2.0  # the pause doubles: 30 s in all
+WORDS = 2000  # characters of a remote's answer in an error
+
+
+@dataclass(frozen=True)
+class Target:
+    """A branch of a remote."""
+
+    remote: str
+    branch: str
+
+    def __str__(self) -> str:
+        """Return it as git shows it."""
+        return f"{self.remote}/{self.branch}"
+
+
+def target(branch: str | None) -> Target | None:
+    """Return where a commit would go; None with a detached HEAD, or without a remote."""
+    remotes = run("git", "remote", check=False).split()
+    current = run("git", "symbolic-ref", "--quiet", "--short", "HEAD", check=False).strip()
+    if not remotes or not (branch or current):
+        return None
+    configured = run("git", "config", f"branch.{current}.remote", check=False).strip()
+    merge = run("git", "config", f"branch.{current}.merge", check=False).strip()
+    remote = configured or ("origin" if "origin" in remotes else remotes[0])
+    return Target(remote, branch or merge.removeprefix("refs/heads/") or current)
+
+
+def missing(branch: str | None) -> str | None:
+    """Try the push that will follow without changing anything; return what stands in its way, or None.
+
+    Hooks of the server, such as a protected branch's, only answer to a real push.
+    """
+    where = target(branch)
+    if where is None:
+        if not run("git", "remote", check=False).strip():
+            return "a git remote to push to (or give --no-push)"
+        return "a branch: HEAD is detached, so give --branch NAME, the one to push to (or --no-push)"
+    tried = _push(where, "--dry-run")
+    if tried.returncode == 0:
+        return None
+    if "[rejected]" in tried.stdout:
+        return f"the newest commit of {where}, which has moved on: git pull --rebase\n{_said(tried)}"
+    return f"a remote that can be pushed to; {where} answers:\n{_said(tried)}"
+
+
+def landed(where: Target) -> bool:
+    """Return whether the branch has this commit already."""
+    fetched = attempt("git", "fetch", "--quiet", where.remote, where.branch).returncode == 0
+    return fetched and attempt("git", "merge-base", "--is-ancestor", "HEAD", "FETCH_HEAD").returncode == 0
+
+
+def push(where: Target) -> None:
+    """Push HEAD; put it on top of what others pushed meanwhile, unless that changes what was trained on.
+
+    Raises:
+        OutputError: the remote refuses it, cannot be reached, or others have changed what dvc.lock describes.
+    """
+    for again in range(TRIES):
+        ended = _push(where)
+        if ended.returncode == 0:
+            return
+        if again == TRIES - 1:
+            break
+        if "[rejected]" in ended.stdout or not _current(where):
+            _rebase(where)
+        elif "[remote rejected]" in ended.stdout:
+            break  # a hook: no retry changes its mind
+        else:
+            time.sleep(PAUSE_SECONDS * 2**again)
+    refused = "[remote rejected]" in ended.stdout
+    raise OutputError(
+        f"{where} {'refuses' if refused else 'did not take'} the commit of dvc.lock and figures",
+        got=_said(ended),
+        hint="the model is registered and its data pushed, and no alias was moved; "
+        + (
+            "if the branch is protected, run again with --pull-request"
+            if refused
+            else "run again: nothing is trained twice"
+        ),
+    )
+
+
+def propose(where: Target, branch: str) -> None:
+    """Push HEAD to a branch of its own, for a pull request; an earlier proposal of that name is replaced.
+
+    Raises:
+        OutputError: the remote refuses it.
+    """
+    own = Target(where.remote, branch)
+    for again in range(TRIES):
+        ended = _push(own, "--force")
+        if ended.returncode == 0:
+            console.say(f"pushed to {own}: open a pull request to {where.branch}")
+            return
+        if "[remote rejected]" in ended.stdout or again == TRIES - 1:
+            break
+        time.sleep(PAUSE_SECONDS * 2**again)
+    raise OutputError(f"{own} does not take the commit of dvc.lock and figures", got=_said(ended))
+
+
+def described() -> set[str]:
+    """Return the files and folders that dvc.lock, params and figures speak of."""
+    known = read_lock()
+    paths = {path for entry in known.values() for part in entry.values() for path in part}
+    made = {path for paths_of_stage in outputs().values() for path in paths_of_stage}
+    return paths | made | {LOCK.name, GRAPH.name, params.PATH.name, RECORD.name}
+
+
+def touched(files: list[str]) -> list[str]:
+    """Return those of the files that dvc.lock describes, in the order given."""
+    known = described()
+
+    def is_known(file: str) -> bool:
+        path = PurePosixPath(file)
+        return file.endswith(".dvc") or any(str(part) in known for part in (path, *path.parents))
+
+    return [file for file in files if is_known(file)]
+
+
+def _current(where: Target) -> bool:
+    """Return whether HEAD contains the newest commit of the branch, as far as the remote says."""
+    fetched = attempt("git", "fetch", "--quiet", where.remote, where.branch).returncode == 0
+    return not fetched or attempt("git", "merge-base", "--is-ancestor", "FETCH_HEAD", "HEAD").returncode == 0
+
+
+def _rebase(where: Target) -> None:
+    run("git", "fetch", "--quiet", where.remote, where.branch)
+    base = run("git", "merge-base", "HEAD", "FETCH_HEAD", check=False).strip()
+    hint = "the model is registered and its data pushed; run again on the new state"
+    if not base:
+        raise OutputError(
+            f"{where} and this checkout have no commit in common",
+            hint="check out the whole history (fetch-depth: 0)",
+        )
+    others = run("git", "diff", "--relative", "--name-only", "-z", base, "FETCH_HEAD").split("\0")
+    if stale := touched([name for name in others if name]):
+        raise OutputError(
+            f"{where} has moved on and changes what this model was made from, or what was made of it",
+            got=", ".join(stale[:5]) + (f" and {len(stale) - 5} more" if stale[5:] else ""),
+            expected="only files that dvc.lock does not describe",
+            hint=hint,
+        )
+    if attempt("git", *AUTHOR, "rebase", "--quiet", "--autostash", "FETCH_HEAD").returncode:
+        run("git", "rebase", "--abort", check=False)
+        raise OutputError(
+            "the commit of dvc.lock and figures conflicts with what was pushed in the meantime", hint=hint
+        )
+
+
+def _push(where: Target, *options: str) -> subprocess.CompletedProcess[str]:
+    return attempt("git", "push", "--porcelain", *options, where.remote, f"HEAD:refs/heads/{where.branch}")
+
+
+def _said(ended: subprocess.CompletedProcess[str]) -> str:
+    """Return a remote's own words, without git's hints on how to use git."""
+    lines = [*ended.stdout.splitlines(), *ended.stderr.splitlines()]
+    kept = [line.strip() for line in lines if line.strip() and not line.startswith(("hint:", "To ", "Done"))]
+    return ("\n".join(kept) or f"exit code {ended.returncode}")[:WORDS]
