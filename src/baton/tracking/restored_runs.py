@@ -80,8 +80,7 @@ def remember(lock: str = "", pipeline: str = "") -> None:
 
 
 def _remembered() -> dict[str, Any]:
-    path = storage.state(SYNCED)
-    return dict(storage.read_json(path)) if path.is_file() else {}
+    return storage.read_state(storage.state(SYNCED))
 
 
 def _written_anew(text: str) -> bool:
