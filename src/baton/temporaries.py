@@ -1,8 +1,8 @@
 """Temporary files and folders next to their target: made, locked while their process lives, swept, exchanged.
 
 A temporary is called `.NAME.` and eight characters, and its process holds a lock (flock) on it, which ends
-with the process. So what can be locked was left by a process that died, and the next write of the same target,
-or `baton gc`, removes it.
+with the process. So what can be locked was left by a process that died, and the next write of the same
+target, or `baton gc`, removes it.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""A broken file of the project's state, as a power cut leaves it, is discarded: nothing is stuck because of it."""
+"""A broken file of the project's state, as a power cut leaves it, is discarded: nothing gets stuck."""
 
 from pathlib import Path
 

@@ -10,6 +10,7 @@ from typing import Any
 from mlflow.entities import Run
 
 from baton import params
+from baton.evaluate.report.cards.markdown import fenced
 from baton.processes.locks import locked
 from baton.processes.supervision import Process
 from baton.tracking import environment
@@ -92,6 +93,11 @@ def open_pipeline(store: Store, opening: Mapping[str, Any], journal: str, earlie
         store.complete(run, opening["values"])
         store.client.log_text(run, opening["params"], params.PATH.name)
     return run
+
+
+def error_note(error: str) -> str:
+    """Return an error as the description of a run, which is Markdown."""
+    return fenced(error)
 
 
 def stage_runs(store: Store, pipeline: str) -> dict[str, Run]:

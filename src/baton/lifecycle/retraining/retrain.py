@@ -4,12 +4,15 @@ Every step can be repeated: a killed job resumes where it stopped when it is sta
 nothing twice. It needs a DVC remote and an MLflow server, which outlive the job's machine.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from baton import console, params, storage, tracking
 from baton.errors import OutputError, ParamsError
+from baton.evaluate.report.cards.markdown import code, escaped, fenced, table
 from baton.lifecycle import registration, registry, test_table
 from baton.lifecycle.promotion import gate, promote, task_match
 from baton.lifecycle.retraining import checkout, decision
@@ -58,7 +61,7 @@ def retrain(options: Options) -> Result:
         why = _why(own, active)
         if why.startswith("not: "):
             promote.complete(own)
-            text = f"# Retraining\n\nNot trained: {why.removeprefix('not: ')}.\n"
+            text = _not_trained(why)
             _write(text)
             return Result(True, text)
         _say(f"training, because {why}")
@@ -82,9 +85,9 @@ def _why(own: registry.Registry, active: params.Params) -> str:
         dvc("pull", "--quiet", *tracked)  # the user's own files
     inbox.check()
     _reproduce(["preprocess"], ["data/clean", decision.BASE])
-    table = test_table.read(Path(active.promotion.test))  # checked before hours of training
-    task_match.check(own, active, table)
-    gate.check_metric(active.promotion, table.task)
+    rows = test_table.read(Path(active.promotion.test))  # checked before hours of training
+    task_match.check(own, active, rows)
+    gate.check_metric(active.promotion, rows.task)
     return decision.decide(own, active.retrain)
 
 
@@ -147,12 +150,16 @@ def require(push: bool) -> None:
         )
 
 
+def _not_trained(why: str) -> str:
+    return f"# Retraining\n\nNot trained: {escaped(why.removeprefix('not: '))}.\n"
+
+
 def _report(base: str, why: str, outcome: promote.Outcome, server: str) -> str:
     """Return the report as Markdown: the verdict, then what changed since the base commit."""
     version, name = outcome.version, params.read().promotion.name
     parts = [
         "# Retraining",
-        f"Trained because {why}. Compared with commit `{base[:8]}`.",
+        f"Trained because {escaped(why)}. Compared with commit {code(base[:8])}.",
         f"## Verdict on version {version}",
         outcome.text,
     ]
@@ -163,16 +170,30 @@ def _report(base: str, why: str, outcome: promote.Outcome, server: str) -> str:
     for title, words in (("Params", ("params", "diff")), ("Figures", ("metrics", "diff"))):
         parts += [f"## {title}", _difference(*words, base)]
     plots = run("dvc", "plots", "diff", base, "--out", str(PLOTS), check=False)
-    parts += ["## Links", f"- version {version}: {server}/#/models/{name}/versions/{version}"]
+    parts += ["## Links", f"- version {version}: {server}/#/models/{quote(name)}/versions/{version}"]
     parts += [f"- plots of both commits: `{PLOTS}/index.html`"] if plots else []
     return "\n\n".join(parts) + "\n"
 
 
 def _difference(*words: str) -> str:
+    """Return what DVC found as a table of our own: DVC's Markdown does not escape."""
     try:
-        return run("dvc", *words, "--md").strip() or "No difference."
-    except OutputError as error:  # must not end hours of training
-        return f"They cannot be compared: {error}"
+        found = json.loads(run("dvc", *words, "--json") or "{}")
+    except (OutputError, ValueError) as error:  # must not end hours of training
+        return f"They cannot be compared:\n\n{fenced(str(error))}"
+    rows = [
+        (code(key), *(_value(change.get(which)) for which in ("old", "new")))
+        for _, changes in sorted(found.items())
+        for key, change in sorted(changes.items())
+        if isinstance(change, dict)
+    ]
+    return table(("", "before", "after"), rows) if rows else "No difference."
+
+
+def _value(value: object) -> object:
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _reproduced() -> str:
