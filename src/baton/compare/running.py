@@ -79,7 +79,7 @@ def run_all(
     progress = Progress(len(todo) + cached, cached)
     for one in todo:
         number = progress.total - progress.left + 1
-        console.say(f"[{number}/{progress.total}] {one.said}".replace("[", r"\["))
+        console.say(f"[{number}/{progress.total}] {escape(one.said)}")
         if place.models:
             weights.check_room(place.copy, progress.left)
         start, began = time.monotonic(), time.time()

@@ -27,7 +27,7 @@ def test_a_text_is_no_formula_in_the_table_of_errors_and_comes_back(tmp_path: Pa
 def test_a_class_name_is_no_script_in_the_page_of_plots(tmp_path: Path) -> None:
     """DVC puts the cells into a script of its page without escaping them."""
     (tmp_path / "dvc.yaml").write_text(
-        "plots:\n  - F1:\n      template: bar_horizontal_sorted\n      x: f1\n      y: {per_class.csv: class}\n"
+        "plots:\n- F1:\n    template: bar_horizontal_sorted\n    x: f1\n    y: {per_class.csv: class}\n"
     )
     csv_files.write_plot(tmp_path / "per_class.csv", ["class", "f1"], [[SCRIPT, 0.5], ["spam", 0.9]])
     for words in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from rich.markup import escape
+
 from baton import console, params, storage, tracking
 from baton.errors import OutputError, ParamsError
 from baton.evaluate.report.cards.markdown import code, escaped, fenced, table
@@ -219,4 +221,4 @@ def _write(text: str) -> None:
 
 
 def _say(text: str) -> None:
-    console.say(f"[bold]retrain:[/] {text}")
+    console.say(f"[bold]retrain:[/] {escape(text)}")
