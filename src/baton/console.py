@@ -21,7 +21,7 @@ from rich.progress import ProgressColumn as Column
 from rich.table import Table
 from rich.text import Text
 
-from baton.errors import BatonError, one_line, visible
+from baton.errors import BatonError, one_line, redacted, visible
 
 LINE_SECONDS = 10.0
 PLAIN_WIDTH = 160
@@ -42,7 +42,7 @@ def say(text: RenderableType) -> None:
 
 def warn(subject: str, text: object) -> None:
     """Print a warning about a failure that does not stop the stage; both are printed without markup."""
-    say(f"[yellow]{escape(subject)}:[/] {escape(str(text))}")
+    say(f"[yellow]{escape(subject)}:[/] {escape(redacted(str(text)))}")
 
 
 def styled(text: str) -> Text:

@@ -13,9 +13,9 @@ from typing import Any
 
 from baton import params, storage
 from baton.contracts import base_manifest
-from baton.errors import TrackingError
+from baton.errors import TrackingError, redacted
 from baton.processes import supervision
-from baton.workspace import dvc_files
+from baton.workspace import dvc_files, secret_files
 
 LOCK = Path("requirements.lock")
 PACKAGES = ("torch", "transformers", "timm", "mlflow", "dvc")
@@ -41,7 +41,7 @@ def opening(stage: str, reasons: Mapping[str, str], active: params.Params) -> di
         "owner": {
             "process": [owner.process.name, owner.process.started],
             "repro_id": owner.repro_id,
-            "command": owner.command,
+            "command": redacted(owner.command),
         },
     }
 
@@ -162,8 +162,11 @@ def _but_outputs() -> list[str]:
 
 
 def _uncommitted() -> str:
-    """Return the tracked files' diff from the commit; nothing if there is none or it is too long."""
-    text = _run("diff", "HEAD", *_but_outputs()) or ""
+    """Return the tracked files' diff from the commit; nothing if there is none or it is too long.
+
+    Files with credentials are left out.
+    """
+    text = redacted(_run("diff", "HEAD", *_but_outputs(), *secret_files.excluded()) or "")
     return text if len(text.encode()) <= DIFF_BYTES else ""
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from rich.markup import escape
 
 from baton import console, params, storage, tracking
-from baton.errors import OutputError, ParamsError
+from baton.errors import USERINFO, OutputError, ParamsError
 from baton.evaluate.report.cards.markdown import code, escaped, fenced, table
 from baton.lifecycle import registration, registry, test_table
 from baton.lifecycle.promotion import gate, promote, task_match
@@ -126,6 +126,10 @@ def require(push: bool) -> None:
     if not run("dvc", "config", "core.remote", check=False).strip():
         missing.append(
             "a DVC remote (`dvc remote add --default NAME PATH_OR_URL`) for data, models and the run-cache"
+        )
+    if USERINFO.search(run("dvc", "remote", "list", check=False)):
+        missing.append(
+            "DVC remotes without a user or a password in their addresses (give them by environment variables)"
         )
     if run("git", "rev-parse", "--verify", "HEAD", check=False).strip() == "":
         missing.append("a git repository with a commit")
