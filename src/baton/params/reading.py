@@ -156,8 +156,8 @@ def read_raw(path: Path = PATH) -> dict[str, Any]:
     """Return the file as plain dicts and lists, unvalidated.
 
     Raises:
-        ParamsError: the file is missing, is not valid YAML, is not a mapping, or has an address with a user or a
-            password.
+        ParamsError: the file is missing, is not valid YAML or not a mapping, or has an address with a user
+            or a password.
     """
     try:
         text = path.read_text(encoding="utf-8")
