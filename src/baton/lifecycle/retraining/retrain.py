@@ -20,7 +20,7 @@ from baton.lifecycle.promotion import gate, promote, task_match
 from baton.lifecycle.retraining import checkout, decision
 from baton.sources import inbox
 from baton.tracking.store import open_store, usable
-from baton.workspace.commands import done, dvc, run
+from baton.workspace.commands import done, dvc, refusal, run
 from baton.workspace.dvc_files import LOCK
 
 REPORT, PLOTS = Path("retrain.md"), Path("dvc_plots")
@@ -132,7 +132,7 @@ def require(push: bool) -> None:
             "DVC remotes without a user or a password in their addresses (give them by environment variables)"
         )
     if run("git", "rev-parse", "--verify", "HEAD", check=False).strip() == "":
-        missing.append("a git repository with a commit")
+        missing.append(refusal() or "a git repository with a commit")
     elif push and not run("git", "remote", check=False).strip():
         missing.append("a git remote to push to (or give --no-push)")
     if push and (
