@@ -82,10 +82,11 @@ def test_what_a_living_process_writes_is_not_swept(tmp_path: Path) -> None:
 
 
 def test_only_our_own_leftovers_are_swept(tmp_path: Path) -> None:
-    (tmp_path / ".target.backup").write_text("the user's")
-    (tmp_path / ".target.abcdefgh").mkdir()
+    (tmp_path / ".target.template").write_text("the user's")
+    (tmp_path / ".other.abcdefgh.baton").write_text("of another target")
+    (tmp_path / ".target.abcdefgh.baton").mkdir()
     write_file(tmp_path / "target", "new")
-    assert sorted(os.listdir(tmp_path)) == [".target.backup", "target"]
+    assert sorted(os.listdir(tmp_path)) == [".other.abcdefgh.baton", ".target.template", "target"]
 
 
 def test_bytes_are_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

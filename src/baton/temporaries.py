@@ -1,8 +1,8 @@
 """Temporary files and folders next to their target: made, locked while their process lives, swept, exchanged.
 
-A temporary is called `.NAME.` and eight characters, and its process holds a lock (flock) on it, which ends
-with the process. So what can be locked was left by a process that died, and the next write of the same
-target, or `baton gc`, removes it.
+A temporary is called `.NAME.`, eight characters and `.baton`, and its process holds a lock (flock) on it,
+which ends with the process. So what can be locked was left by a process that died, and the next write of the
+same target, or `baton gc`, removes it.
 """
 
 import contextlib
@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-NAME = re.compile(r"\.(?P<target>.+)\.[a-z0-9_]{8}(?P<aside>\.old)?", re.DOTALL)
-ASIDE = ".old"  # of the old folder while the new one takes its name, where the two cannot be exchanged
+ENDING = ".baton"
+NAME = re.compile(r"\.(?P<target>.+)\.[a-z0-9_]{8}\.baton(?P<aside>-old)?", re.DOTALL)
+ASIDE = "-old"  # of the old folder while the new one takes its name, where the two cannot be exchanged
 AT_WORKING_FOLDER, RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 
 
@@ -41,10 +42,10 @@ def _locked_new(target: Path, folder: bool) -> tuple[Path, int]:
     prefix = f".{target.name}."
     while True:
         if folder:
-            path = Path(tempfile.mkdtemp(dir=target.parent, prefix=prefix))
+            path = Path(tempfile.mkdtemp(ENDING, prefix, target.parent))
             handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         else:
-            handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix)
+            handle, name = tempfile.mkstemp(ENDING, prefix, target.parent)
             path = Path(name)
         with contextlib.suppress(OSError):  # without locks, nothing is swept either
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -68,26 +69,31 @@ def take(path: Path) -> bool:
 
     A folder that was moved aside gets its name back if no other has it.
     """
-    found = NAME.fullmatch(path.name)
-    assert found, path
-    aside = found["aside"] is not None
-    owner = path.with_name(path.name.removesuffix(ASIDE)) if aside else path
-    with _unused(owner) as free:
+    target = target_of(path)
+    with unused(path) as free:
         if not free:
             return False
-        target = path.with_name(found["target"])
-        if aside and not os.path.lexists(target):
+        if path.name.endswith(ASIDE) and not os.path.lexists(target):
             path.rename(target)
             return False
         remove(path)
         return True
 
 
+def target_of(path: Path) -> Path:
+    """Return the target of a temporary."""
+    found = NAME.fullmatch(path.name)
+    assert found, path
+    return path.with_name(found["target"])
+
+
 @contextlib.contextmanager
-def _unused(path: Path) -> Iterator[bool]:
+def unused(path: Path) -> Iterator[bool]:
     """Lock a temporary; yield False if its process lives, True also if it is gone."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(
+            path.with_name(path.name.removesuffix(ASIDE)), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        )
     except FileNotFoundError:
         yield True
         return
