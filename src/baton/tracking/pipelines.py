@@ -3,6 +3,7 @@
 There is one pipeline run per `dvc repro`, the parent of the runs of its stages.
 """
 
+import hashlib
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -69,7 +70,8 @@ def open_pipeline(store: Store, opening: Mapping[str, Any], journal: str, earlie
     marks = {PROCESS: process, STARTED: repr(started)} | (
         {REPRO: _plain(owner["repro_id"])} if owner["repro_id"] else {}
     )
-    with locked("pipeline"):
+    # Of this store only: a silent server must not hold up the stages that use another one.
+    with locked(f"pipeline-{hashlib.sha256(store.client.tracking_uri.encode()).hexdigest()[:12]}"):
         found = _find(store, owner) or _again(store, earlier, opening["values"])
         if found is not None:
             run = str(found.info.run_id)
