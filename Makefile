@@ -2,11 +2,12 @@
 PYTHON ?= python3.11
 PORT ?= 5000
 
-VENV := $(CURDIR)/.venv
+# Relative, since make cannot have a space in the name of a target; HERE is for recipes, in "double quotes".
+VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
-STORE := sqlite:///$(CURDIR)/mlflow.db
+export HERE := $(CURDIR)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -39,7 +40,7 @@ $(RUNTIME): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	$(BIN)/python -m pip check
 	@# DVC's databases belong in the project, not in /var/tmp. The path must be absolute: not for a commit.
-	$(BIN)/dvc config --local core.site_cache_dir "$(CURDIR)/.baton/dvc"
+	$(BIN)/dvc config --local core.site_cache_dir "$$HERE/.baton/dvc"
 	@touch $@
 
 $(DEV): requirements-dev.lock $(RUNTIME)
@@ -79,7 +80,7 @@ format: $(DEV) ## format the code and apply ruff's fixes
 ui: $(RUNTIME) ## open the MLflow UI on this project's runs
 	@$(BIN)/baton sync
 	@echo "open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "$(STORE)" --workers 1 \
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "sqlite:///$$HERE/mlflow.db" --workers 1 \
 		--host 127.0.0.1 --port $(PORT)
 
 # The copy holds the files that git would, and has its own DVC cache and MLflow store; only the Python and the
@@ -88,11 +89,12 @@ quick: $(RUNTIME) ## run the `quick` recipe in a temporary copy of the working t
 	@set -eu; copy=$$(mktemp -d); trap 'rm -rf "$$copy"' EXIT; trap 'exit 130' INT TERM; \
 	git ls-files -z --cached --others --exclude-standard | \
 		tar --create --null --ignore-failed-read --files-from=- | tar --extract --directory="$$copy"; \
-	export BATON_PYTHON="$(BIN)/python" BATON_FETCHED="$${BATON_FETCHED:-$(CURDIR)/.baton/fetched}"; \
+	bin="$$HERE/$(BIN)"; export BATON_PYTHON="$$bin/python"; \
+	export BATON_FETCHED="$${BATON_FETCHED:-$$HERE/.baton/fetched}"; \
 	export DVC_SITE_CACHE_DIR="$$copy/.baton/dvc" PYTHONPATH="$$copy/src"; \
 	cd "$$copy"; rm -rf dvc.lock metrics reports; git init --quiet; \
-	"$(BIN)/baton" use quick --force; BATON_SUMMARY=later "$(BIN)/dvc" repro; \
-	"$(BIN)/baton" sync; "$(BIN)/baton" summary
+	"$$bin/baton" use quick --force; BATON_SUMMARY=later "$$bin/dvc" repro; \
+	"$$bin/baton" sync; "$$bin/baton" summary
 
 # Not here: image_speed and few_labels, which need an image project.
 bench: $(DEV) ## run the benchmarks behind README's speed figures for text

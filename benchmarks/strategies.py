@@ -1,8 +1,8 @@
 """Compare ways to transfer on the three sets of docs/transfer.md, with `baton compare`.
 
 The sets are Reuters R8, 20 Newsgroups (2,000 test rows) and VADER's sentences of film reviews as positive or
-negative, with MiniLM-L6; `tweets`, `products` and `editorials` are VADER's other domains. `glosses` are 15,000
-of WordNet's in 45 classes; `mpnet` is 1,000 documents of 20 Newsgroups with a base model of 109 M parameters,
+negative, with MiniLM-L6; `tweets`, `products` and `editorials` are VADER's other domains. `glosses` are
+15,000 of WordNet's in 45 classes; `mpnet` is 1,000 documents of 20 Newsgroups with a base model of 109 M parameters,
 to compare what strategies cost (`--labels all`). Each is a project of its own in `--work`, in which
 `baton compare` runs: what is finished stays, and a run that was stopped goes on.
 

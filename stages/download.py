@@ -6,8 +6,6 @@ tasks `data/raw/tasks/NAME`), `data/base/`. Run by DVC: `sh stages/run download`
 
 from pathlib import Path
 
-from rich.markup import escape
-
 from baton import console, params, storage, tracking
 from baton.errors import within
 from baton.sources import base_model, fetching
@@ -34,9 +32,8 @@ def main() -> None:
             (file["path"], f"{file['bytes']:,}", file["sha256"][:12], file["origin"])
             for file in manifest["files"].values()
         ]
-        console.table(
-            escape(f"{folder}, licence: {manifest['licence']}"), ("file", "bytes", "sha256", "origin"), rows
-        )
+        title = f"{folder}, licence: {manifest['licence']}"
+        console.table(title, ("file", "bytes", "sha256", "origin"), rows)
 
 
 if __name__ == "__main__":

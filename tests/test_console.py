@@ -1,9 +1,11 @@
 """Console output without a terminal."""
 
+import io
 import signal
 
 import pytest
 from rich.console import Console
+from rich.markup import escape
 
 from baton import console
 from baton.errors import DataError
@@ -132,3 +134,41 @@ def test_a_long_text_in_a_table_takes_several_lines(
     shown = capsys.readouterr().out
     assert "…" not in shown and "1,234" in shown
     assert path in "".join(line.split("│")[3].strip() for line in shown.splitlines() if line.count("│") == 4)
+
+
+UNESCAPED = ("[/x]", "[bold", "[/bold]", "[link=http://evil]here[/link]", "[@click=x]y", "[red]", ":bomb:")
+HOSTILE = (*UNESCAPED, r"\[bold]", "[bold]", "[/]", r"\\[dim]")
+
+
+@pytest.mark.parametrize("name", UNESCAPED)
+def test_text_from_data_is_no_markup(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`[/x]` in a name of a file ended a retraining with a traceback; a link was live in the terminal."""
+    console.say(f"[bold]retrain:[/] training, because {name} changed")
+    console.table(f"of {name}", ["model", name], [[name, 1.0]])
+    with console.progress(f"download {name}", 1, "MB") as advance:
+        advance(1)
+    console.warn(name, name)
+    shown = capsys.readouterr().out
+    assert f"retrain: training, because {name} changed" in shown
+    assert f"of {name}" in shown and f"download {name}: 1 of 1 MB" in shown and f"{name}: {name}" in shown
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_an_escaped_text_is_shown_as_it_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    console.say(f"[dim]a {escape(name)} b[/]")
+    assert capsys.readouterr().out == f"a {name} b\n"
+
+
+@pytest.mark.parametrize("name", UNESCAPED)
+def test_text_from_data_is_no_markup_on_a_terminal(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(console, "_console", Console(file=out, force_terminal=True, width=200))
+    console.say(f"[dim]a {name} b[/]")
+    with console.progress(f"download {name}", 1, "MB") as advance:
+        advance(1)
+    assert name in out.getvalue() and "\x1b]8" not in out.getvalue()
+
+
+def test_our_own_styles_are_styles() -> None:
+    text = console.styled("[bold red]error:[/] [dim]a[/] b")
+    assert text.plain == "error: a b" and [str(span.style) for span in text.spans] == ["bold red", "dim"]

@@ -6,6 +6,7 @@ ten seconds.
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -20,25 +21,51 @@ from rich.progress import ProgressColumn as Column
 from rich.table import Table
 from rich.text import Text
 
-from baton.errors import BatonError, one_line, visible
+from baton.errors import BatonError, one_line, redacted, visible
 
 LINE_SECONDS = 10.0
 PLAIN_WIDTH = 160
 FRAME = 3  # characters between the cells of a table
 SHORT = 24  # characters of a cell that is never broken: a name, a number, an interval
+# What `styled` understands; tags as rich's `escape` knows them.
+STYLES = ("bold", "dim", "yellow", "green", "bold green", "bold red", "/")
+MARK = re.compile(r"(?P<slashes>\\*)(?P<tag>\[[a-z#/@][^\[]*?\])")
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit codes
 
 _console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
 
 
 def say(text: RenderableType) -> None:
-    """Print one message; rich markup is interpreted."""
-    _console.print(visible(text) if isinstance(text, str) else text, highlight=False)
+    """Print one message, in which `styled` applies our styles."""
+    _console.print(styled(text) if isinstance(text, str) else text, highlight=False)
 
 
 def warn(subject: str, text: object) -> None:
-    """Print a warning about a failure that does not stop the stage; `text` is printed without markup."""
-    say(f"[yellow]{subject}:[/] {escape(str(text))}")
+    """Print a warning about a failure that does not stop the stage; both are printed without markup."""
+    say(f"[yellow]{escape(subject)}:[/] {escape(redacted(str(text)))}")
+
+
+def styled(text: str) -> Text:
+    """Return text with our own styles, `[bold]…[/]`; any other brackets are text.
+
+    Names from data are not trusted: rich's own markup ends with an error at `[/x]`, and makes links. Where a
+    name must be shown exactly as it is, `rich.markup.escape` it.
+    """
+    made, open_, place = Text(), list[str](), 0
+    shown = visible(text)
+    for match in MARK.finditer(shown):
+        slashes = len(match["slashes"])
+        made.append(shown[place : match.start()] + "\\" * (slashes // 2), " ".join(open_))
+        place = match.end()
+        tag, style = match["tag"], match["tag"][1:-1]
+        if slashes % 2 or style not in STYLES:
+            made.append(tag, " ".join(open_))
+        elif style != "/":
+            open_.append(style)
+        elif open_:
+            open_.pop()
+    made.append(shown[place:], " ".join(open_))
+    return made
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -47,10 +74,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     Short cells are never broken or cut off: a terminal too narrow for all columns gets the table in parts,
     each with the first column.
     """
+    title, columns = one_line(title), [*map(one_line, columns)]
     cells = [[one_line(str(cell)) for cell in row] for row in rows]
     wanted = [[max(map(cell_len, own)), _least(own)] for own in zip(columns, *cells, strict=True)]
     for number, part in enumerate(_parts([least for _, least in wanted], _console.width)):
-        grid = Table(title=title if number == 0 else None, title_justify="left", title_style="bold")
+        grid = Table(title=Text(title) if number == 0 else None, title_justify="left", title_style="bold")
         room = _console.width - 1 - sum(wanted[place][1] + FRAME for place in part)
         widths = {}
         for place in sorted(part, key=lambda place: wanted[place][0] - wanted[place][1]):
@@ -59,13 +87,13 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
             room -= widths[place] - least
         for place in part:
             grid.add_column(
-                columns[place],
+                Text(columns[place]),
                 justify="left" if place == 0 else "right",
                 width=widths[place],
                 overflow="fold",
             )
         for row in cells:
-            grid.add_row(*(escape(row[place]) for place in part))
+            grid.add_row(*(Text(row[place]) for place in part))
         _console.print(grid)
 
 
@@ -159,14 +187,14 @@ class _Rate(Column):
 @contextlib.contextmanager
 def _bar(title: str, total: float | None, unit: str) -> Iterator[Callable[..., None]]:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(unit),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=_console) as bar:
-        task = bar.add_task(title, total=total)
+        task = bar.add_task(one_line(title), total=total)
 
         def advance(amount: float, worked: bool = True) -> None:
             if worked:
@@ -188,7 +216,7 @@ def _lines(title: str, total: float | None, unit: str) -> Iterator[Callable[...,
         rate = (done - before) / max(now - start, 1e-9)
         left = f", {(total - done) / rate:,.0f} s left" if total and rate and done < total else ""
         of = f" of {total:,.0f}" if total else ""
-        say(f"{title}: {done:,.0f}{of} {unit}, {rate:,.1f} {unit}/s{left}")
+        say(f"{escape(one_line(title))}: {done:,.0f}{of} {unit}, {rate:,.1f} {unit}/s{left}")
 
     def advance(amount: float, worked: bool = True) -> None:
         nonlocal done, before

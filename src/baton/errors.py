@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator
 
 MOST = 6_000  # characters in one part of a message; external text may be of any length
+USERINFO = re.compile(r"://[^/?#\s'\"<>]*@")  # user and password of an address
 # Control characters, marks that change the writing direction, and lone surrogates (bytes that are not UTF-8).
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -26,6 +27,11 @@ UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066
 def visible(text: str) -> str:
     r"""Return text that is safe on a terminal: control and unprintable characters are escaped (`\r`)."""
     return UNSEEN.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+def redacted(text: str) -> str:
+    """Return text in which no address has a user or a password."""
+    return USERINFO.sub("://***@", text)
 
 
 def one_line(name: str) -> str:
@@ -57,7 +63,7 @@ class BatonError(Exception):
             lines.append(f"  expected: {_bounded(expected)}")
         if hint:
             lines.append(f"  next:     {hint}")
-        super().__init__(visible("\n".join(lines)))
+        super().__init__(redacted(visible("\n".join(lines))))
 
 
 @contextlib.contextmanager

@@ -8,12 +8,11 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from baton import temporaries
 from baton.errors import OutputError
 
 STUDENT = "student"  # inside data/base and data/arrays: the same for a student with its own base model
@@ -55,45 +54,38 @@ def sha256_tree(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def atomic_file(target: Path) -> Iterator[Path]:
+def atomic_file(target: Path, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path next to `target`; it becomes `target` on success, and a failure removes it.
+
+    `durable` flushes the bytes to the disk before they get their name, so that a power cut cannot leave the
+    name with an empty file. Temporaries that killed processes left are removed.
 
     Raises:
         OutputError: the folder is not writable or the disk is full.
     """
-    with _explained(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        os.close(handle)
-    temporary = Path(name)
-    try:
-        with _explained(target):
-            yield temporary
-            temporary.chmod(0o644)
-            temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _explained(target), temporaries.made(target, folder=False) as temporary:
+        yield temporary
+        temporary.chmod(0o644)
+        if durable:
+            temporaries.flush(temporary)
+        temporary.replace(target)
+        if durable:
+            temporaries.flush(target.parent)
 
 
 @contextlib.contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary folder next to `target`; it replaces `target` on success, and a failure removes it.
 
+    Whenever the process dies, the old folder or the new one is there, whole (see `temporaries`).
+
     Raises:
         OutputError: the parent is not writable or the disk is full.
     """
-    with _explained(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        with _explained(target):
-            yield temporary
-            temporary.chmod(0o755)
-            if target.exists():
-                shutil.rmtree(target)
-            temporary.replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _explained(target), temporaries.made(target, folder=True) as temporary:
+        yield temporary
+        temporary.chmod(0o755)
+        temporaries.put(temporary, target)
 
 
 @contextlib.contextmanager
@@ -111,9 +103,9 @@ def _explained(target: Path) -> Iterator[None]:
         ) from error
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, durable: bool = True) -> None:
     """Write sorted, indented JSON atomically (byte-equal for equal values)."""
-    with atomic_file(path) as temporary:
+    with atomic_file(path, durable) as temporary:
         temporary.write_text(
             json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n",
             encoding="utf-8",
@@ -123,3 +115,37 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read an object that belongs to the project's state; a broken file is discarded, like a missing one.
+
+    State can be made again, so it must never be the reason that nothing goes on.
+    """
+    try:
+        found = read_json(path)
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        return found
+    path.unlink(missing_ok=True)
+    return {}
+
+
+def read_state_arrays(path: Path) -> dict[str, Any]:
+    """Read the named arrays of an .npz file of the project's state, as `read_state` does."""
+    import zipfile
+    import zlib
+
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            return dict(kept)
+    except FileNotFoundError:
+        return {}
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):
+        path.unlink(missing_ok=True)
+        return {}

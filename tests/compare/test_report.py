@@ -64,7 +64,7 @@ def test_files_and_what_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert (
         "TF-IDF is not beaten" in text and "| full | 5 | 50.2 |" in text and "pairs is left out: why" in text
     )
-    assert "against tfidf_logistic | against full" in text
+    assert r"against tfidf\_logistic | against full" in text
     report.show(found)
     shown = capsys.readouterr().out
     assert "TF-IDF is not beaten" in shown and "Student's t over 5 seeds" in shown

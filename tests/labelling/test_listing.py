@@ -119,3 +119,19 @@ def test_rows_of_images_have_their_file(tmp_path: Path) -> None:
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dvc repro tokenize"):
         listing.rows(tmp_path, ("train",))
+
+
+@pytest.mark.parametrize("name", ["=1+1", "'=1+1", "-x", "@SUM(A1)"])
+def test_a_class_named_like_a_formula_survives_the_list(
+    clean: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decided labels were written as they are: `=HYPERLINK(…)` was live in the list."""
+    monkeypatch.setattr(f"{__name__}.NAMES", (name, "pos"))
+    found = written(clean, 0, {"train:1": Correction(name, "")})
+    assert not [cell for row in found for cell in row.values() if cell.startswith(("=", "-x", "@"))]
+    assert corrections.read(clean / "list.csv")["train:1"].label == name
+
+
+def test_a_table_of_somebody_else_is_read_as_it_is(clean: Path) -> None:
+    (clean / "own.csv").write_text("id,label\ntrain:1,'=1\n", encoding="utf-8")
+    assert corrections.read(clean / "own.csv")["train:1"].label == "'=1"

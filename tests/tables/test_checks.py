@@ -251,3 +251,18 @@ def test_policies(check: str, policy: str, dropped: list[str]) -> None:
     assert finding.dropped == dropped
     assert [row.id for row in kept] == [row.id for row in items if row.id not in dropped]
     assert finding.rows == found
+
+
+@pytest.mark.parametrize(
+    "label", ["a\n# b", "a\tb", "a\r\nb", "a\x1b[31mb", "a\u202eb", "a\u2028b", "a\x85b"]
+)
+def test_control_characters_in_a_label_are_found(label: str) -> None:
+    """They forge lines of a report, or hide what a terminal shows."""
+    items = rows(("train", "x", label), ("test", "y", "a b"))
+    found = label_checks.control_characters(items, CELLS.names)
+    assert list(found) == ["train:1"] and repr(label) in found["train:1"]
+
+
+@pytest.mark.parametrize("label", ["a b", "ä-ö", "日本語", "می\u200cخواهم", "👩\u200d🔬", "a<b>|=[x]"])
+def test_other_characters_in_a_label_are_fine(label: str) -> None:
+    assert label_checks.control_characters(rows(("train", "x", label)), CELLS.names) == {}

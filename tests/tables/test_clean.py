@@ -396,3 +396,16 @@ def test_an_output_that_cannot_be_written_is_named(workplace: Path, settings: Se
     Path("file").write_text("")
     with pytest.raises(OutputError, match=r"(?s)file/clean cannot be written.*got:.*expected:.*next:"):
         clean.clean(RAW, Path("file/clean"), settings(), CLASSES)
+
+
+def test_a_label_with_a_line_break_is_refused_unless_it_gets_a_name(
+    workplace: Path, settings: Settings
+) -> None:
+    """It would forge a heading in the report of a retraining."""
+    forged = "spam\n\n# Approved"
+    rows = [(text, label) for text, label in zip("abcdefgh", [f'"{forged}"', "ham"] * 4, strict=True)]
+    write_raw(train=rows, test=[("i", "ham"), ("j", f'"{forged}"')])
+    message = refused(settings())
+    assert "control_label: 5 rows" in message and "preprocess.label_names" in message
+    clean.clean(RAW, TARGET, settings(label_names={forged: "spam", "ham": "ham"}), CLASSES)
+    assert json.loads((TARGET / "task.json").read_text())["names"] == ["ham", "spam"]

@@ -5,6 +5,7 @@
     baton estimate    say what the stages will take, before they run, and beside it what they took
     baton inbox       check that DVC can read every file in inbox/
     baton summary     show the results of the last run, on validation or on test
+    baton gc          remove what killed processes left behind
     baton sync        deliver waiting journals to MLflow, and what DVC knows only after a stage has ended
     baton trace X     show the origin of X and what was made from it: a run, model, version, file or commit
     baton register    make the trained model the challenger
@@ -156,6 +157,28 @@ def summary(
     terminal.show(REPORTS)
     count = terminal_validation.looked(storage.sha256(REPORTS / "metrics.json"))
     console.say(f"[dim]{terminal_validation.looks_said(count)}[/]")
+
+
+@app.command()
+def gc(
+    days: Annotated[
+        float, typer.Option(help="Keep interrupted training runs, and delivered journals, this many days.")
+    ] = 30.0,
+    abandon: Annotated[
+        str | None,
+        typer.Option(
+            help="Remove the journals that wait for this MLflow store; `null` is the project's own."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
+) -> None:
+    """Remove what killed processes left behind: half-written files, broken downloads, old checkpoints.
+
+    What a running process uses stays, as do outputs, DVC's cache and MLflow's store.
+    """
+    from baton.cli import garbage
+
+    garbage.collect(days, abandon, dry_run)
 
 
 @app.command()

@@ -124,7 +124,7 @@ def _store() -> "Iterator[Store]":
 
 def _tree(title: str, nodes: "list[Node]", lists: bool = True) -> Tree:
     """Return the nodes as a tree to print, with or without the facts that are lists."""
-    root = Tree(f"[bold]{title}[/]" + ("" if nodes else ": nothing yet"))
+    root = Tree(console.styled(f"[bold]{title}[/]" + ("" if nodes else ": nothing yet")))
     for node in nodes:
         _grow(root, node, lists)
     return root
@@ -144,11 +144,10 @@ def _grow(parent: Tree, node: "Node", with_lists: bool) -> None:
             facts.append(
                 f"{key} {text[:SHORT] if key in {'md5', 'sha256', 'commit', 'run', 'pipeline'} else text}"
             )
-    branch = parent.add(
-        f"{node.kind} [bold]{escape(node.name)}[/]"
-        + (f" [dim]({escape('; '.join(facts))})[/]" if facts else "")
-    )
+    said = f"{node.kind} [bold]{escape(node.name)}[/]"
+    said += f" [dim]({escape('; '.join(facts))})[/]" if facts else ""
+    branch = parent.add(console.styled(said))
     for line in lists if with_lists else ():
-        branch.add(f"[dim]{escape(line)}[/]")
+        branch.add(console.styled(f"[dim]{escape(line)}[/]"))
     for child in node.children:
         _grow(branch, child, with_lists)

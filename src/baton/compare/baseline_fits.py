@@ -46,11 +46,12 @@ def chosen(settings: params.Evaluate, ridge: bool) -> dict[str, params.Baseline]
 
 def kept(tables: Mapping[str, str], baseline: params.Baseline) -> Fit | None:
     """Return a baseline's fit on tables of these digests, if there was one before."""
-    path = _place(tables, baseline)
-    if not path.is_file():
-        return None
-    with np.load(path.with_suffix(".npz"), allow_pickle=False) as saved:
-        return Fit(**storage.read_json(path), scores=saved["scores"])
+    return _kept(_place(tables, baseline))
+
+
+def _kept(path: Path) -> Fit | None:
+    content, scores = storage.read_state(path), storage.read_state_arrays(path.with_suffix(".npz"))
+    return Fit(**content, scores=scores["scores"]) if content and scores else None
 
 
 def fit(clean: Path, tables: Mapping[str, str], name: str, baseline: params.Baseline) -> Fit | None:

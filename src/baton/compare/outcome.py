@@ -44,13 +44,10 @@ class Outcome:
 def kept(name: str) -> Outcome | None:
     """Return the outcome of an experiment if it was read before."""
     path = _place(name)
-    if not path.is_file():
+    content, scores = storage.read_state(path), storage.read_state_arrays(path.with_suffix(".npz"))
+    if content.pop("format", None) != FORMAT or not scores:
         return None
-    content = storage.read_json(path)
-    if content.pop("format", None) != FORMAT:
-        return None
-    with np.load(path.with_suffix(".npz"), allow_pickle=False) as scores:
-        return Outcome(**content | {"figure": Scale(**content["figure"]), "scores": dict(scores)})
+    return Outcome(**content | {"figure": Scale(**content["figure"]), "scores": scores})
 
 
 def keep(name: str, outcome: Outcome) -> None:

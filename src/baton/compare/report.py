@@ -3,7 +3,7 @@
 Input: a comparison -> files in a folder, and the table in the terminal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.markup import escape
@@ -12,6 +12,7 @@ from baton import console, storage
 from baton.compare import recommendation, tables
 from baton.compare.comparison import Cell, Comparison, Labels
 from baton.evaluate.report import csv_files
+from baton.evaluate.report.cards.markdown import escaped, paragraph
 from baton.evaluate.report.wording import percent, spelled
 
 PROBE = "probe"  # the strategy that is compared with full tuning, if both are there
@@ -90,16 +91,21 @@ def _place(found: Comparison, labels: Labels) -> float:
 def _markdown(found: Comparison, notes: Sequence[str]) -> str:
     parts = [
         "# Comparison of strategies",
-        f"## {spelled(found.figure.name)} on test",
-        tables.title(found) + ".",
+        f"## {escaped(spelled(found.figure.name))} on test",
+        escaped(tables.title(found)) + ".",
     ]
     parts += [tables.markdown(table) for table in tables.wide(found)]
-    parts += ["![](comparison.png)", "## Recommendation", "\n".join(f"- {own}" for own in sentences(found))]
+    parts += ["![](comparison.png)", "## Recommendation", _list(sentences(found))]
     for labels in found.labels:
         place = recommendation.at(found, labels)
-        parts += [f"## {place[:1].upper()}{place[1:]}", tables.markdown(tables.compared(found, labels))]
-    parts += ["## Notes", "\n".join(f"- {own}" for own in (remark(found), *notes))]
+        heading = escaped(place[:1].upper() + place[1:])
+        parts += [f"## {heading}", tables.markdown(tables.compared(found, labels))]
+    parts += ["## Notes", _list((remark(found), *notes))]
     return "\n\n".join(parts) + "\n"
+
+
+def _list(texts: Iterable[str]) -> str:
+    return "\n".join(f"- {paragraph(text)}" for text in texts)
 
 
 def _pairs(found: Comparison) -> list[tuple[str, str]]:

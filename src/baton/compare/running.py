@@ -79,7 +79,7 @@ def run_all(
     progress = Progress(len(todo) + cached, cached)
     for one in todo:
         number = progress.total - progress.left + 1
-        console.say(f"[{number}/{progress.total}] {one.said}".replace("[", r"\["))
+        console.say(f"[{number}/{progress.total}] {escape(one.said)}")
         if place.models:
             weights.check_room(place.copy, progress.left)
         start, began = time.monotonic(), time.time()
@@ -128,8 +128,7 @@ def costs(one: Experiment, stage: str) -> Path:
 
 def read_costs(one: Experiment, stage: str) -> Mapping[str, Any]:
     """Return what a stage wrote; empty if it wrote nothing, because its outputs came from DVC's cache."""
-    path = costs(one, stage)
-    return dict(storage.read_json(path)) if path.is_file() else {}
+    return storage.read_state(costs(one, stage))
 
 
 def _share_costs(stage: str, place: Place, target: Path) -> None:
@@ -138,8 +137,8 @@ def _share_costs(stage: str, place: Place, target: Path) -> None:
     digest = hashlib.sha256(json.dumps(entry, sort_keys=True, default=str).encode()).hexdigest()
     shared = target.parent / "runs" / f"{digest}.json"
     for known, missing in ((target, shared), (shared, target)):
-        if known.is_file() and not missing.is_file():
-            storage.write_json(missing, storage.read_json(known))
+        if (content := storage.read_state(known)) and not missing.is_file():
+            storage.write_json(missing, content)
 
 
 def _reproduce(stage: str, place: Place, target: Path, log: Any) -> None:

@@ -10,6 +10,7 @@ from baton.compare import recommendation
 from baton.compare.comparison import Cell, Comparison, Labels
 from baton.compare.plan import counted
 from baton.contracts.training_costs import Costs
+from baton.evaluate.report.cards import markdown as cards_markdown
 from baton.evaluate.report.csv_files import Table
 from baton.evaluate.report.wording import spelled
 
@@ -146,11 +147,7 @@ def each(found: Comparison) -> Table:
 
 def markdown(table: Table) -> str:
     """Return a table in Markdown."""
-    columns, rows = table
-    lines = [columns, ["---", *("---:" for _ in columns[1:])], *rows]
-    return "\n".join(
-        f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines
-    )
+    return cards_markdown.table(*table)
 
 
 def _mean(found: Comparison, cell: Cell | None) -> str:

@@ -100,7 +100,7 @@ def actual() -> None:
         DataError: there is no estimate.
     """
     try:
-        kept = storage.read_json(storage.state(KEPT))
+        kept = storage.read_state(storage.state(KEPT))
         found = {stage: Estimated(**own) for stage, own in kept["stages"].items()}
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(

@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 from baton import storage
 from baton.contracts import text_pairs
 from baton.contracts.corrections import CONTENT, ID, LABEL, content
+from baton.contracts.csv_cells import safe
 from baton.errors import DataError
 from baton.labelling.ranking import Ranked
 from baton.tables import corrections
 from baton.tables.corrections import Correction
 
 MOST = 1_000  # characters of a text
-FORMULA = "=+-@"  # a cell that begins so is a formula to a spreadsheet
 FILE, TEXT = "file", "text"
 BETWEEN = (LABEL, "given", "suggested", "given_probability", "suggested_probability", "likely_error", "split")
 COLUMNS = frozenset({ID, *BETWEEN, FILE, TEXT, CONTENT})
@@ -72,13 +72,9 @@ def is_list(path: Path) -> bool:
 
 
 def excerpt(text: str) -> str:
-    """Return the beginning of a text in one line, which no spreadsheet takes for a formula."""
+    """Return the beginning of a text in one line."""
     line = " ".join(text.split())
-    return _no_formula(line if len(line) <= MOST else f"{line[: MOST - 1]}…")
-
-
-def _no_formula(cell: str) -> str:
-    return f"'{cell}" if cell and cell[0] in FORMULA else cell
+    return line if len(line) <= MOST else f"{line[: MOST - 1]}…"
 
 
 def write(
@@ -111,7 +107,7 @@ def write(
         for id_, own in decided.items():
             place = places.get(id_)
             cells = {} if place is None else _cells(listed[place], place, ranked, probabilities, names)
-            writer.writerow(cells | {ID: id_, LABEL: own.label, CONTENT: own.content})
+            writer.writerow(cells | {ID: id_, LABEL: safe(own.label), CONTENT: own.content})
         writer.writerows(_cells(listed[place], place, ranked, probabilities, names) for place in open_)
     return len(open_)
 
@@ -122,12 +118,12 @@ def _cells(
     suggested = ranked.suggested[place]
     return {
         ID: row.id,
-        "given": _no_formula(names[row.label]),
-        "suggested": _no_formula(names[suggested]),
+        "given": safe(names[row.label]),
+        "suggested": safe(names[suggested]),
         "given_probability": f"{ranked.scores[place]:.4f}",
         "suggested_probability": f"{probabilities[place, suggested]:.4f}",
         "likely_error": "yes" if ranked.wrong[place] else "no",
         "split": row.split,
         CONTENT: row.content,
-        **{name: _no_formula(cell) if name == FILE else cell for name, cell in row.shown.items()},
+        **{name: safe(cell) for name, cell in row.shown.items()},
     }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from baton import params, storage
 from baton.contracts import text_pairs
+from baton.contracts.csv_cells import safe
 from baton.errors import OutputError
 
 
@@ -47,5 +48,5 @@ def write(target: Path, header: Sequence[str], table: Path, ids: Sequence[str]) 
         temporary.open("w", newline="", encoding="utf-8-sig") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows([id_, *known[id_], ""] for id_ in ids)
+        writer.writerow(map(safe, header))
+        writer.writerows([id_, *map(safe, known[id_]), ""] for id_ in ids)

@@ -7,6 +7,7 @@ from mlflow.entities import LoggedModel, Run
 from baton import params
 from baton.contracts.input_spec import InputSpec
 from baton.contracts.task_spec import TaskSpec
+from baton.evaluate.report.cards.markdown import code, escaped
 from baton.tasks import task_figures
 from baton.tracking import served_inputs
 
@@ -34,18 +35,18 @@ def describe(
     ]
     origin = [
         (
-            f"- {settings.model} of `{run.data.params.get('tracking.experiment', '')}`: "
-            f"{run.data.params.get('description', '')}"
+            f"- {settings.model} of {code(run.data.params.get('tracking.experiment', ''))}: "
+            f"{escaped(run.data.params.get('description', ''))}"
         ),
-        f"- licence of the data: {run.data.params.get('source.licence', 'not named')}",
+        f"- licence of the data: {escaped(run.data.params.get('source.licence', 'not named'))}",
         *(
-            f"- licence of the data of the task {key.split('.')[1]}: {licence}"
+            f"- licence of the data of the task {key.split('.')[1]}: {escaped(licence)}"
             for key, licence in sorted(run.data.params.items())
             if re.fullmatch(r"tasks\.\w+\.source\.licence", key)
         ),
-        f"- licence of the base model: {run.data.params.get('base.licence', 'not named')}",
+        f"- licence of the base model: {escaped(run.data.params.get('base.licence', 'not named'))}",
         *(
-            [f"- licence of the student's own base model: {own}"]
+            [f"- licence of the student's own base model: {escaped(own)}"]
             if settings.model == "student" and (own := run.data.params.get("student_base.licence"))
             else []
         ),

@@ -32,18 +32,18 @@ def place(kind: str, known: Mapping[str, Any], ending: str) -> Path:
 def arrays(kind: str, known: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
     """Return named arrays from the cache, or else from `make`."""
     path = place(kind, known, ".npz")
-    if not path.is_file():
-        made = make()
-        with storage.atomic_file(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **made)
-    with np.load(path, allow_pickle=False) as kept:
-        return dict(kept)
+    if kept := storage.read_state_arrays(path):
+        return kept
+    made = make()
+    with storage.atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **made)
+    return storage.read_state_arrays(path)
 
 
 def figures(kind: str, known: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return figures from the cache, or else from `make`."""
     path = place(kind, known, ".json")
-    if not path.is_file():
-        storage.write_json(path, make())
-    result: dict[str, Any] = storage.read_json(path)
-    return result
+    if kept := storage.read_state(path):
+        return kept
+    storage.write_json(path, make())
+    return storage.read_state(path)

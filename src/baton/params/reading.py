@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError, field_validator, model_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from baton.errors import ParamsError
+from baton.errors import USERINFO, ParamsError
 from baton.params import (
     applicable_keys,
     combinations,
@@ -156,10 +156,12 @@ def read_raw(path: Path = PATH) -> dict[str, Any]:
     """Return the file as plain dicts and lists, unvalidated.
 
     Raises:
-        ParamsError: the file is missing, is not valid YAML, or is not a mapping.
+        ParamsError: the file is missing, is not valid YAML or not a mapping, or has an address with a user
+            or a password.
     """
     try:
-        raw = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        raw = YAML(typ="safe", pure=True).load(text)
     except OSError as error:
         hint = "run from the project's root, or create it with `baton use NAME`"
         raise ParamsError(
@@ -178,7 +180,22 @@ def read_raw(path: Path = PATH) -> dict[str, Any]:
             expected=expected,
             hint="`baton use NAME` writes a complete file",
         )
+    _refuse_userinfo(path, text, raw)
     return raw
+
+
+def _refuse_userinfo(path: Path, text: str, raw: dict[str, Any]) -> None:
+    """Refuse an address with user or password anywhere, also in a comment: the file is recorded as it is."""
+    lines = [str(number) for number, line in enumerate(text.splitlines(), 1) if USERINFO.search(line)]
+    keys = [key for key, value in flatten(raw).items() if USERINFO.search(f"{key} {value}")]
+    if found := ([f"line {number}" for number in lines] or keys):
+        raise ParamsError(
+            f"{path} has an address with a user or a password",
+            got=", ".join(found),
+            expected="an address without them: the file is kept in git, in MLflow and in reports",
+            hint="give MLflow's by MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment, "
+            "and change a password that was committed",
+        )
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

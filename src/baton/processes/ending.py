@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from baton.errors import BatonError
+from baton.errors import BatonError, redacted
 
 TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 ERROR_LENGTH = 2000
@@ -45,4 +45,4 @@ def status(error: BaseException) -> str:
 def described(error: BaseException) -> str:
     """Return the error's text for a run."""
     text = str(error) if isinstance(error, BatonError) else f"{type(error).__name__}: {error}"
-    return text[:ERROR_LENGTH]
+    return redacted(text)[:ERROR_LENGTH]

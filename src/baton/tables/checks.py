@@ -24,6 +24,7 @@ UNREADABLE = {"malformed", "invalid_utf8", "unreadable", "enormous", "empty"}
 UNUSABLE = UNREADABLE | {
     "missing_label",
     "unknown_label",
+    "control_label",
     "unseen_label",
     "small_class",
     "small_class_merged",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from baton.contracts.corrections import CONTENT, ID, LABEL, RAW, content
+from baton.contracts.csv_cells import original
 from baton.errors import DataError
 from baton.tables import columns, labels, readers, soft_label_rows
 from baton.tables.columns import Columns
@@ -80,7 +81,8 @@ def read(path: Path) -> dict[str, Correction]:
         _refuse(path, {"rows that cannot be read": [f"{id_}: {why}" for id_, why in table.malformed.items()]})
     if CONTENT not in wanted:
         return {id_: own._replace(content="") for id_, own in table.read.items()}
-    return table.read
+    # A list that Baton began: a name may have an apostrophe, so that no spreadsheet takes it for a formula.
+    return {id_: own._replace(label=original(own.label)) for id_, own in table.read.items()}
 
 
 def apply(

@@ -4,6 +4,7 @@ Each takes `names`, which returns the names in a label (`target_cells.TargetCell
 rows it found and why.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
@@ -11,6 +12,7 @@ from baton.tables import labels
 from baton.tables.checks import grouped, key
 from baton.tables.rows import Row
 
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 Names = Callable[[str], tuple[str, ...]]
 
 
@@ -32,6 +34,22 @@ def unknown_label(rows: list[Row], known: dict[str, str], names: Names) -> dict[
                 f", whose key {name!r} is what YAML reads without quotes: write {label!r}: … in quotes"
             )
     return found(rows, reasons, names)
+
+
+def control_characters(rows: list[Row], names: Names) -> dict[str, str]:
+    """Return rows with a name that has a line break, another control character, or one that turns text.
+
+    Such a name forges lines wherever it is shown.
+    """
+    faulty = {name for name in {*every(rows, names)} if CONTROL.search(name)}
+    return found(
+        rows,
+        {
+            name: f"label {name!r} has a control character: map it by preprocess.label_names"
+            for name in faulty
+        },
+        names,
+    )
 
 
 def similar_labels(rows: list[Row], names: Names) -> dict[str, str]:

@@ -137,6 +137,8 @@ def _run(
         unknown = label_checks.unknown_label(state.rows, named, state.cells.names)
         state.apply("unknown_label", "fail", unknown)
         state.rename(named.__getitem__)
+    if name == "similar_labels" and (found := label_checks.control_characters(state.rows, state.cells.names)):
+        state.apply("control_label", "fail", found)
     state.apply(name, policy, one(state.rows))
     if name == "invalid_utf8":  # undecodable bytes of the rows that stay become the replacement character
         state.rows = [readable(row) for row in state.rows]

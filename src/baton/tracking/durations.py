@@ -68,7 +68,7 @@ def spent(stage: str) -> Spent | None:
 
 def _read(stage: str, made: Path) -> dict[str, Any] | None:
     try:
-        own: dict[str, Any] = storage.read_json(storage.state(FOLDER) / f"{stage}.json")
+        own = storage.read_state(storage.state(FOLDER) / f"{stage}.json")
         return own if float(own["seconds"]) >= 0 and own["made"] == storage.sha256(made) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

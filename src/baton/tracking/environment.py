@@ -11,11 +11,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from baton import params, storage
+from baton import console, params, storage
 from baton.contracts import base_manifest
-from baton.errors import TrackingError
+from baton.errors import TrackingError, redacted
 from baton.processes import supervision
-from baton.workspace import dvc_files
+from baton.workspace import commands, dvc_files, secret_files
 
 LOCK = Path("requirements.lock")
 PACKAGES = ("torch", "transformers", "timm", "mlflow", "dvc")
@@ -23,6 +23,7 @@ PACKAGES = ("torch", "transformers", "timm", "mlflow", "dvc")
 BASE, STUDENT_BASE = "baton.base", "baton.student_base"
 BASES = {BASE: Path("data/base"), STUDENT_BASE: Path("data/base") / storage.STUDENT}
 GIT_SECONDS = 10.0
+PROBLEM = "git.problem"  # instead of commit and branch, if git refuses to read the checkout
 DIFF_BYTES = 1_000_000
 
 
@@ -41,7 +42,7 @@ def opening(stage: str, reasons: Mapping[str, str], active: params.Params) -> di
         "owner": {
             "process": [owner.process.name, owner.process.started],
             "repro_id": owner.repro_id,
-            "command": owner.command,
+            "command": redacted(owner.command),
         },
     }
 
@@ -49,6 +50,8 @@ def opening(stage: str, reasons: Mapping[str, str], active: params.Params) -> di
 def surroundings() -> dict[str, Any]:
     """Return the facts that take longer: git's state, the diff from its commit, and `dvc.lock`."""
     known = git()
+    if PROBLEM in known:
+        console.warn("tracking", f"no commit is recorded: {known[PROBLEM]}")
     return {
         "git": known,
         "diff": _uncommitted() if known.get("git.dirty") == "true" else "",
@@ -120,11 +123,11 @@ def read_requirements(lock: Path, packages: Sequence[str]) -> list[str]:
 def git() -> dict[str, str]:
     """Return commit, branch and whether there are uncommitted changes, with one call.
 
-    Outputs of the stages do not count.
+    Outputs of the stages do not count. If git refuses to read the checkout, the reason.
     """
     status = _run("status", "--porcelain=v2", "--branch", *_but_outputs())
     if status is None:
-        return {}
+        return {PROBLEM: why} if (why := commands.refusal()) else {}
     lines = status.splitlines()
     head = dict(
         line.removeprefix("# branch.").split(" ", 1) for line in lines if line.startswith("# branch.")
@@ -162,8 +165,11 @@ def _but_outputs() -> list[str]:
 
 
 def _uncommitted() -> str:
-    """Return the tracked files' diff from the commit; nothing if there is none or it is too long."""
-    text = _run("diff", "HEAD", *_but_outputs()) or ""
+    """Return the tracked files' diff from the commit; nothing if there is none or it is too long.
+
+    Files with credentials are left out.
+    """
+    text = redacted(_run("diff", "HEAD", *_but_outputs(), *secret_files.excluded()) or "")
     return text if len(text.encode()) <= DIFF_BYTES else ""
 
 

@@ -81,13 +81,13 @@ class Journal:
     def cursor(self) -> Cursor:
         """Return the cursor; a new one if the file is unreadable, since delivering again is harmless."""
         try:
-            return Cursor(**storage.read_json(self.folder / CURSOR))
-        except (OSError, ValueError, TypeError):
+            return Cursor(**storage.read_state(self.folder / CURSOR))
+        except (OSError, TypeError):
             return Cursor()
 
     def save(self, cursor: Cursor) -> None:
-        """Save the cursor."""
-        storage.write_json(self.folder / CURSOR, asdict(cursor))
+        """Save the cursor; it need not survive a power cut, since delivering again is harmless."""
+        storage.write_json(self.folder / CURSOR, asdict(cursor), durable=False)
 
     def file(self, name: str) -> Path:
         """Return a kept file or folder, by the name that `writer.Writer.keep` gave it."""

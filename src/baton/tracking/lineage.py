@@ -11,7 +11,6 @@ import json
 
 from mlflow.entities import Run
 
-from baton.processes.locks import locked
 from baton.tracking import journal, links, pipelines, restored_runs
 from baton.tracking.run import SyncReport
 from baton.tracking.store import Store, clean_key
@@ -44,34 +43,29 @@ def sync(store: Store, lock: Lock, current: str = "", text: str = "") -> SyncRep
         text: the text of `dvc.lock` if no stage is running: it is put on the runs, and reveals a repro that
             ran nothing.
     """
-    with locked("sync"):
+    runs = store.runs(limit=RECENT)
+    if ended := _end_dead(store, runs):
         runs = store.runs(limit=RECENT)
-        if ended := _end_dead(store, runs):
-            runs = store.runs(limit=RECENT)
-        stages = [run for run in runs if run.data.tags.get(pipelines.KIND) == "stage"]
-        digests = sum(_put_digests(store, run, lock) for run in stages)
-        if digests:
-            runs = store.runs(limit=RECENT)
-        ours = [
-            run
-            for run in runs
-            if run.data.tags.get(pipelines.KIND) == "pipeline" and run.info.run_id != current
-        ]
-        linked, cached, unknown, settled = 0, 0, tuple[str, ...](), _consistent(lock)
-        mine = next(
-            (run for run in ours if run.info.status == "FINISHED" and _made(_own(run, runs), lock, settled)),
-            None,
-        )
-        if text and (
-            restored := restored_runs.record(store, mine, next(iter(ours), None), lock, text, settled)
-        ):
-            mine, cached = restored, 1
-        if mine:
-            linked, unknown = links.put(store, mine, settled, lock)
-            if text:
-                restored_runs.keep_lock(store, mine, text)
+    stages = [run for run in runs if run.data.tags.get(pipelines.KIND) == "stage"]
+    digests = sum(_put_digests(store, run, lock) for run in stages)
+    if digests:
+        runs = store.runs(limit=RECENT)
+    ours = [
+        run for run in runs if run.data.tags.get(pipelines.KIND) == "pipeline" and run.info.run_id != current
+    ]
+    linked, cached, unknown, settled = 0, 0, tuple[str, ...](), _consistent(lock)
+    mine = next(
+        (run for run in ours if run.info.status == "FINISHED" and _made(_own(run, runs), lock, settled)),
+        None,
+    )
+    if text and (restored := restored_runs.record(store, mine, next(iter(ours), None), lock, text, settled)):
+        mine, cached = restored, 1
+    if mine:
+        linked, unknown = links.put(store, mine, settled, lock)
         if text:
-            restored_runs.remember(lock=text)
+            restored_runs.keep_lock(store, mine, text)
+    if text:
+        restored_runs.remember(lock=text)
     return SyncReport(digests=digests, links=linked, ended=ended, unknown=unknown, cached=cached)
 
 

@@ -3,6 +3,7 @@
 There is one pipeline run per `dvc repro`, the parent of the runs of its stages.
 """
 
+import hashlib
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from mlflow.entities import Run
 
 from baton import params
+from baton.evaluate.report.cards.markdown import fenced
 from baton.processes.locks import locked
 from baton.processes.supervision import Process
 from baton.tracking import environment
@@ -68,7 +70,8 @@ def open_pipeline(store: Store, opening: Mapping[str, Any], journal: str, earlie
     marks = {PROCESS: process, STARTED: repr(started)} | (
         {REPRO: _plain(owner["repro_id"])} if owner["repro_id"] else {}
     )
-    with locked("pipeline"):
+    # Of this store only: a silent server must not hold up the stages that use another one.
+    with locked(f"pipeline-{hashlib.sha256(store.client.tracking_uri.encode()).hexdigest()[:12]}"):
         found = _find(store, owner) or _again(store, earlier, opening["values"])
         if found is not None:
             run = str(found.info.run_id)
@@ -92,6 +95,11 @@ def open_pipeline(store: Store, opening: Mapping[str, Any], journal: str, earlie
         store.complete(run, opening["values"])
         store.client.log_text(run, opening["params"], params.PATH.name)
     return run
+
+
+def error_note(error: str) -> str:
+    """Return an error as the description of a run, which is Markdown."""
+    return fenced(error)
 
 
 def stage_runs(store: Store, pipeline: str) -> dict[str, Run]:

@@ -211,7 +211,7 @@ class Carrier:
                 pipelines.FINAL: json.dumps(entry["finals"]),
             }
         elif "error" in entry:
-            tags |= {pipelines.ERROR: entry["error"], pipelines.NOTE: f"```\n{entry['error']}\n```"}
+            tags |= {pipelines.ERROR: entry["error"], pipelines.NOTE: pipelines.error_note(entry["error"])}
         self.store.log(run, tags=tags)
         ended = pipelines.end_stage(self.store, run, self.cursor.pipeline, entry["status"], entry["time"])
         self.ended += ended if entry["seconds"] is None else 0

@@ -11,7 +11,8 @@ from typing import Any
 from mlflow.entities import Run
 
 from baton import params, storage
-from baton.processes.supervision import this
+from baton.processes.locks import locked
+from baton.processes.supervision import Process, this
 from baton.tracking import environment, links, pipelines
 from baton.tracking.journal import now
 from baton.tracking.store import Store
@@ -43,6 +44,8 @@ def record(
         newest.data.tags.get(links.link(stage)) == run for stage, run in behind.items()
     )
     if len(behind) < len(makers) or stands:
+        return None
+    if not _claimed(text):
         return None
     active, own, moment = params.read(), this(), now()
     about = environment.source("dvc repro", "") | environment.git_tags(environment.git()) | environment.tags()
@@ -76,12 +79,31 @@ def remember(lock: str = "", pipeline: str = "") -> None:
         if lock
         else {"pipeline": pipeline}
     )
-    storage.write_json(path, _remembered() | news)
+    with locked("sync"):
+        storage.write_json(path, _remembered() | news)
+
+
+def _claimed(text: str) -> bool:
+    """Claim the run of this `dvc.lock`, so that of two syncs at once one creates it.
+
+    No lock is held while the server is asked: it may be silent. The claim of a process that is gone is void.
+    """
+    own = this()
+    with locked("sync"):
+        known = _remembered()
+        claim = known.get("recording") or {"lock": "", "process": [own.name, own.started]}
+        other = Process(*claim["process"])
+        if not _written_anew(text) or (
+            claim["lock"] == _digest(text) and not other.same(own) and not other.ended()
+        ):
+            return False
+        news = {"recording": {"lock": _digest(text), "process": [own.name, own.started]}}
+        storage.write_json(storage.state(SYNCED), known | news)
+    return True
 
 
 def _remembered() -> dict[str, Any]:
-    path = storage.state(SYNCED)
-    return dict(storage.read_json(path)) if path.is_file() else {}
+    return storage.read_state(storage.state(SYNCED))
 
 
 def _written_anew(text: str) -> bool:

@@ -120,8 +120,9 @@ def open_store(settings: params.MlflowTracking, description: str = "") -> Store:
     """
     uri = tracking_uri(settings.uri)
     pinned_server.check(uri)
-    # Two stages that start at the same time must not both create the tables or the experiment.
-    with usable(uri), locked("store"):
+    # Two stages that start at the same time must not both create the tables of a database. A server creates
+    # its own, and no lock is held while it may be silent.
+    with usable(uri), contextlib.nullcontext() if uri.startswith("http") else locked("store"):
         if settings.uri is None and not (storage.project() / DATABASE).exists():
             create_database(storage.project() / DATABASE)
         client = MlflowClient(uri, registry_uri=uri)
@@ -220,7 +221,11 @@ def _experiment(client: MlflowClient, name: str, description: str, uri: str) -> 
     if found is None:
         location = (storage.project() / ARTIFACTS).as_uri() if uri.startswith("sqlite:") else None
         tags = EXPERIMENT_TAGS | {"mlflow.note.content": description}
-        return str(client.create_experiment(name, artifact_location=location, tags=tags))
+        try:
+            return str(client.create_experiment(name, artifact_location=location, tags=tags))
+        except MlflowException:  # another process was faster
+            if (found := client.get_experiment_by_name(name)) is None:
+                raise
     if found.lifecycle_stage != "active":  # deleted in the UI; its runs still exist
         client.restore_experiment(found.experiment_id)
     for key, value in EXPERIMENT_TAGS.items():

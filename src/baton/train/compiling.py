@@ -288,4 +288,5 @@ def _place(
 
 
 def _read(path: Path) -> Costs | None:
-    return Costs(**storage.read_json(path)) if path.is_file() else None
+    kept = storage.read_state(path)
+    return Costs(**kept) if kept else None

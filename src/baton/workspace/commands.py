@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -38,6 +39,30 @@ def run(*words: str, check: bool = True, folder: Path | None = None) -> str:
             f"`{' '.join(words[:3])} …` failed", got=got[-1] if got else f"exit code {ended.returncode}"
         )
     return ended.stdout if ended.returncode == 0 else ""
+
+
+def refusal() -> str:
+    """Return why git does not read this checkout, and what to do; empty if it does, or if there is none.
+
+    Git reads no checkout of another user ("dubious ownership"), as in a container that mounts one.
+    """
+    try:
+        ended = subprocess.run(
+            ["git", "rev-parse", "--git-dir"],
+            env={**os.environ, "LC_ALL": "C"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return ""
+    if not ended.returncode or "dubious ownership" not in ended.stderr:
+        return ""
+    return (
+        "git does not read this checkout, since its folder belongs to another user: "
+        f"`git config --global --add safe.directory {shlex.quote(str(Path.cwd()))}` allows it, "
+        "`chown` makes it yours"
+    )
 
 
 def changed_files(commit: str, *paths: str) -> list[str]:

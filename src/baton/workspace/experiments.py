@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from baton.workspace import secret_files
 from baton.workspace.commands import run
 
 REFERENCES = "refs/exps"
@@ -27,10 +28,11 @@ def known() -> dict[str, str]:
 def record(copy: Path, name: str, outputs: Sequence[str]) -> str:
     """Make what DVC has reproduced in a private copy an experiment of the project; return its commit.
 
-    As in `dvc exp run`, it holds files that git knows, dvc.lock and the `outputs` that git keeps. The working
+    As in `dvc exp run`, it holds files that git knows, dvc.lock and the `outputs` that git keeps; edits of
+    files with credentials stay out of it. The working
     directory is the project's root. An experiment of this name on the same commit is replaced.
     """
-    run("git", "add", "--update", ":/", folder=copy)
+    run("git", "add", "--update", "--", ":/", *secret_files.excluded(), folder=copy)
     run("git", "add", "--", "dvc.lock", *outputs, folder=copy)
     head = run("git", "rev-parse", "HEAD", folder=copy).strip()
     tree = run("git", "write-tree", folder=copy).strip()

@@ -18,7 +18,7 @@ import psutil
 from baton import storage
 from baton.errors import OutputError, ParamsError
 from baton.workspace import dvc_graph
-from baton.workspace.commands import changed_files, done, run
+from baton.workspace.commands import changed_files, done, refusal, run
 
 IDLE_SECONDS = 20.0  # a stage that was killed with its `dvc` saves a checkpoint and ends
 POLL_SECONDS = 0.2
@@ -71,7 +71,7 @@ def head() -> str:
         return commit
     raise ParamsError(
         "experiments need a git repository with a commit",
-        got="none here",
+        got=refusal() or "none here",
         expected="a commit on which `dvc exp show` lists them",
         hint="`git init`, `git add .`, `git commit`",
     )

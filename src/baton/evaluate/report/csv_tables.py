@@ -7,7 +7,7 @@ from pathlib import Path
 
 from baton.evaluate import attributions, robustness, selective, single_inputs, slices
 from baton.evaluate.evaluation import TRANSFORMERS, Evaluation
-from baton.evaluate.report.csv_files import Table, write_csv
+from baton.evaluate.report.csv_files import Table, write_csv, write_plot
 from baton.evaluate.task_reports import TaskReports
 
 # Plots of tasks that dvc.yaml shows, and the columns that it names. `dvc plots show` complains of a missing
@@ -76,12 +76,12 @@ def write_plots(folder: Path, task: TaskReports, evaluation: Evaluation) -> None
         f"{plot}_{model}.csv": (columns, []) for plot, columns in SHOWN.items() for model in TRANSFORMERS
     }
     for name, (columns, rows) in (empty | dict(task.plots(evaluation))).items():
-        write_csv(folder / name, columns, rows)
+        write_plot(folder / name, columns, rows)
     for model, curve in evaluation.curves.items():
         for part, own in (("training", curve.training), ("validation", curve.validation)):
-            write_csv(folder / f"{part}_{model}.csv", list(own), zip(*own.values(), strict=True))
+            write_plot(folder / f"{part}_{model}.csv", list(own), zip(*own.values(), strict=True))
         main = curve.validation[f"val_{task.figures.main}"]
-        write_csv(
+        write_plot(
             folder / f"main_{model}.csv",
             ["epoch", "value"],
             zip(curve.validation["epoch"], main, strict=True),

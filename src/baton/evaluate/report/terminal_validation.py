@@ -82,5 +82,4 @@ def _digest(rows: Path) -> str:
 
 
 def _known() -> dict[str, list[str]]:
-    path = storage.state(LOOKS)
-    return storage.read_json(path) if path.is_file() else {}
+    return storage.read_state(storage.state(LOOKS))

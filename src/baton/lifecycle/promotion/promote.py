@@ -10,6 +10,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from baton import params
 from baton.errors import ModelError
+from baton.evaluate.report.cards.markdown import code, escaped
 from baton.lifecycle import test_table
 from baton.lifecycle.promotion import (
     gate,
@@ -178,12 +179,14 @@ def words(record: Mapping[str, Any]) -> str:
         f"**{'passed' if record['passed'] else 'refused'}**"
     )
     lines = [
-        f"- {'met' if check['passed'] else 'NOT met'}, {check['name']}: {check['text']}"
+        f"- {'met' if check['passed'] else 'NOT met'}, {escaped(check['name'])}: {escaped(check['text'])}"
         for check in record["checks"]
     ]
     table, figure = record["table"], figure_scale.Scale(**record.get("scale", SHARE))
     done = "Scored" if record["figures"] else "Not scored"
-    where = f"{table['rows']:,} rows of `{table['path']}` (sha256 `{table['sha256'][:12]}`), {record['time']}"
+    where = (
+        f"{table['rows']:,} rows of {code(table['path'])} (sha256 `{table['sha256'][:12]}`), {record['time']}"
+    )
     return "\n".join(
         [
             f"{head} ({record['mode']}).",

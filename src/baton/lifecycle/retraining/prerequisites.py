@@ -3,10 +3,10 @@
 import os
 
 from baton import params
-from baton.errors import ParamsError
+from baton.errors import USERINFO, ParamsError
 from baton.lifecycle.retraining import checkout, overrides, pushing
 from baton.tracking.pinned_server import SERVER
-from baton.workspace.commands import run
+from baton.workspace.commands import refusal, run
 
 CREDENTIALS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_AWS_SIGV4")
 
@@ -51,12 +51,16 @@ def _server() -> list[str]:
         lacking.append(
             "a DVC remote (`dvc remote add --default NAME PATH_OR_URL`) for data, models and the run-cache"
         )
+    if USERINFO.search(run("dvc", "remote", "list", check=False)):
+        lacking.append(
+            "DVC remotes without a user or a password in their addresses (give them by environment variables)"
+        )
     return lacking
 
 
 def _repository(push: bool, branch: str | None) -> list[str]:
     if run("git", "rev-parse", "--verify", "HEAD", check=False).strip() == "":
-        return ["a git repository with a commit"]
+        return [refusal() or "a git repository with a commit"]
     if not push:
         return []
     others = (f":(exclude){name}" for name in checkout.KEPT)

@@ -4,12 +4,17 @@ Every step can be repeated: a killed job resumes where it stopped when it is sta
 nothing twice. It needs a DVC remote and an MLflow server, which outlive the job's machine.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
+
+from rich.markup import escape
 
 from baton import console, params, storage, tracking
 from baton.errors import OutputError
+from baton.evaluate.report.cards.markdown import code, escaped, fenced, table
 from baton.lifecycle import registration, registry, test_table
 from baton.lifecycle.promotion import gate, moving, promote, promotion_record, task_match
 from baton.lifecycle.retraining import (
@@ -73,7 +78,7 @@ def retrain(options: Options) -> Result:
             why = _why(own, active, agreed)
             if why.startswith("not: "):
                 moving.complete(own)
-                text = f"# Retraining\n\nNot trained: {why.removeprefix('not: ')}.\n"
+                text = _not_trained(why)
                 _write(text)
                 return Result(True, text)
             _say(f"training, because {why}")
@@ -108,9 +113,9 @@ def _why(own: registry.Registry, active: params.Params, agreed: params.Promotion
         dvc("pull", "--quiet", *tracked)  # the user's own files
     inbox.check()
     _reproduce(["preprocess"], ["data/clean", decision.BASE])
-    table = test_table.read(Path(agreed.test))  # checked before hours of training
-    task_match.check(own, active, table)
-    gate.check_metric(agreed, table.task)
+    rows = test_table.read(Path(agreed.test))  # checked before hours of training
+    task_match.check(own, active, rows)
+    gate.check_metric(agreed, rows.task)
     return decision.decide(own, active.retrain)
 
 
@@ -125,6 +130,10 @@ def _train(own: registry.Registry, active: params.Params, agreed: params.Promoti
     tracking.sync()
 
 
+def _not_trained(why: str) -> str:
+    return f"# Retraining\n\nNot trained: {escaped(why.removeprefix('not: '))}.\n"
+
+
 def _report(
     own: registry.Registry, told: tuple[str, str, str], outcome: promote.Outcome, pull_request: bool
 ) -> str:
@@ -132,7 +141,7 @@ def _report(
     (base, why, note), version = told, outcome.version
     parts = [
         "# Retraining",
-        f"Trained because {why}. Compared with commit `{base[:8]}`.",
+        f"Trained because {escaped(why)}. Compared with commit {code(base[:8])}.",
         f"## Verdict on version {version}",
         outcome.text,
     ]
@@ -146,16 +155,30 @@ def _report(
         parts += [f"## {title}", _difference(*words, base)]
     plots = run("dvc", "plots", "diff", base, "--out", str(PLOTS), check=False)
     server = own.client.tracking_uri
-    parts += ["## Links", f"- version {version}: {server}/#/models/{own.name}/versions/{version}"]
+    parts += ["## Links", f"- version {version}: {server}/#/models/{quote(own.name)}/versions/{version}"]
     parts += [f"- plots of both commits: `{PLOTS}/index.html`"] if plots else []
     return "\n\n".join(parts) + "\n"
 
 
 def _difference(*words: str) -> str:
+    """Return what DVC found as a table of our own: DVC's Markdown does not escape."""
     try:
-        return run("dvc", *words, "--md").strip() or "No difference."
-    except OutputError as error:  # must not end hours of training
-        return f"They cannot be compared: {error}"
+        found = json.loads(run("dvc", *words, "--json") or "{}")
+    except (OutputError, ValueError) as error:  # must not end hours of training
+        return f"They cannot be compared:\n\n{fenced(str(error))}"
+    rows = [
+        (code(key), *(_value(change.get(which)) for which in ("old", "new")))
+        for _, changes in sorted(found.items())
+        for key, change in sorted(changes.items())
+        if isinstance(change, dict)
+    ]
+    return table(("", "before", "after"), rows) if rows else "No difference."
+
+
+def _value(value: object) -> object:
+    if value is None:
+        return "–"
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _tip() -> str:
@@ -185,4 +208,4 @@ def _write(text: str) -> None:
 
 
 def _say(text: str) -> None:
-    console.say(f"[bold]retrain:[/] {text}")
+    console.say(f"[bold]retrain:[/] {escape(text)}")

@@ -1,13 +1,16 @@
-"""Markdown in which all that comes from data stays text.
+"""Markdown in which all that comes from data stays text: the only place that escapes it.
 
+Cards, the gate's verdict, the report of a retraining, comparisons and MLflow's descriptions use it.
 Everything that a template writes is escaped, unless it is `Markdown` already. Escaped text is one line, holds
-no HTML and starts no list, heading or table.
+no HTML, starts no list, heading or table, and mentions nobody.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 
 SPECIAL = re.compile(r"([\\`*_\[\]|~$])")  # emphasis, code, links, cells, strikethrough, formulas
+# What a forge makes a mention or a link of, `@name` and `#12`; an invisible character in between prevents it.
+MENTION, JOINER = re.compile(r"(?<![\w.])@(?=\w)|#(?=\d)"), "\u2060"
 STARTS = re.compile(r"^(?:[#+\-=:]|\d+(?=[.)]))")  # of headings, lists and rules
 
 
@@ -19,7 +22,10 @@ class Markdown(str):
 
 def plain(value: object) -> str:
     """Return a value as one line of characters that can be seen."""
-    line = " ".join(str(value).split())
+    return _line(" ".join(str(value).split()))
+
+
+def _line(line: str) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in line)
 
 
@@ -28,7 +34,7 @@ def escaped(value: object) -> Markdown:
     if isinstance(value, Markdown):
         return value
     text = plain(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return Markdown(SPECIAL.sub(r"\\\1", text))
+    return Markdown(SPECIAL.sub(r"\\\1", MENTION.sub(rf"\g<0>{JOINER}", text)))
 
 
 def paragraph(value: object) -> Markdown:
@@ -43,6 +49,13 @@ def paragraph(value: object) -> Markdown:
 def code(value: object) -> Markdown:
     """Return a value as code, such as a digest; a backtick in it is left out."""
     return Markdown(f"`{plain(value).replace('`', '').replace('|', '')}`")
+
+
+def fenced(text: str) -> Markdown:
+    """Return lines as a block of code, which no line of them can end."""
+    lines = "\n".join(map(_line, text.split("\n")))
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", lines)), default=0))
+    return Markdown(f"{fence}\n{lines}\n{fence}")
 
 
 def table(columns: Sequence[object], rows: Iterable[Sequence[object]], numbers: bool = True) -> Markdown:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import storage
+from baton.contracts.csv_cells import original
 
 Row = dict[str, str]
 
@@ -44,7 +45,10 @@ class Reports:
         if not path.is_file():
             return []
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-        return [{str(key): str(value) for key, value in row.items()} for row in table.to_dict("records")]
+        return [
+            {original(str(key)): original(str(value)) for key, value in row.items()}
+            for row in table.to_dict("records")
+        ]
 
 
 def points(rows: Sequence[Row], x: str, y: str) -> list[tuple[float, float]]:
