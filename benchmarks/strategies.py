@@ -2,9 +2,9 @@
 
 The sets are Reuters R8, 20 Newsgroups (2,000 test rows) and VADER's sentences of film reviews as positive or
 negative, with MiniLM-L6; `tweets`, `products` and `editorials` are VADER's other domains. `glosses` are
-15,000 of WordNet's in 45 classes; `mpnet` is 1,000 documents of 20 Newsgroups with a base model of 109 M parameters,
-to compare what strategies cost (`--labels all`). Each is a project of its own in `--work`, in which
-`baton compare` runs: what is finished stays, and a run that was stopped goes on.
+15,000 of WordNet's in 45 classes; `mpnet` is 1,000 documents of 20 Newsgroups with a base model of 109 M
+parameters, to compare what strategies cost (`--labels all`). Each is a project of its own in `--work`, in
+which `baton compare` runs: what is finished stays, and a run that was stopped goes on.
 
     python -m benchmarks.strategies --work FOLDER --set films [--labels 8,32,128,all] [--seeds 0,1,2,3,4]
         [--strategies full,probe,pairs] [--file strategies.yaml]

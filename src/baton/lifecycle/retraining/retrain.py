@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from baton import console, params, storage, tracking
 from baton.errors import OutputError
-from baton.evaluate.report.cards.markdown import code, escaped, fenced, table
+from baton.evaluate.report.cards.markdown import code, escaped, fenced, paragraph, table
 from baton.lifecycle import registration, registry, test_table
 from baton.lifecycle.promotion import gate, moving, promote, promotion_record, task_match
 from baton.lifecycle.retraining import (
@@ -145,7 +145,7 @@ def _report(
         f"## Verdict on version {version}",
         outcome.text,
     ]
-    parts += [note] if note else []
+    parts += [paragraph(note)] if note else []
     if outcome.to_move:
         becomes = "It becomes the champion" + (
             " when its pull request is merged and the job runs again" if pull_request else ""
