@@ -30,7 +30,7 @@ COMMON = {"__init__.py", "errors.py", "storage.py"} | {
             "text_pairs",
         )
     ),
-    *(f"texts/{name}.py" for name in ("__init__", "words")),
+    *(f"texts/{name}.py" for name in ("__init__", "unseen", "words")),
     *(
         f"tasks/{name}.py"
         for name in (
@@ -43,6 +43,7 @@ COMMON = {"__init__.py", "errors.py", "storage.py"} | {
             "number_figures",
             "number_metrics",
             "sequence_figures",
+            "served_limits",
             "span_answers",
             "span_decoding",
             "span_figures",
@@ -73,7 +74,7 @@ AUDIO = FILES | {
 }
 WHISPER = AUDIO | {"sounds/whisper_frames.py"}
 IMAGES = FILES | {
-    *("serve/__init__.py", "serve/image_requests.py"),
+    *("serve/__init__.py", "serve/image_requests.py", "serve/pixel_budget.py"),
     *(
         f"images/{name}.py"
         for name in ("__init__", "bit_depth", "decoding", "enlarging", "framing", "opening", "pillow")

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec
 from baton import console, params, storage
 from baton.errors import BatonError, TrackingError
 from baton.processes import ending
+from baton.tasks import served_limits
 from baton.tracking import datasets, delivery, environment, journal, served_code, served_inputs, writer
 from baton.tracking.run import Run
 from baton.tracking.writer import Writer
@@ -210,12 +211,18 @@ def _begin(
         opened.append("open", time=journal.now(), **about)
         prepared = active.preprocess
         match prepared:
-            case params.ImagePreprocess() | params.ImageTextPreprocess():
-                serving: dict[str, Any] | None = {"serve_paths": False, "max_pixels": prepared.max_pixels}
+            case params.ImagePreprocess():
+                serving = served_limits.written("images", max_pixels=prepared.max_pixels)
+            case params.ImageTextPreprocess():
+                serving = served_limits.written(
+                    "image_text",
+                    max_pixels=prepared.max_pixels,
+                    accept_empty=prepared.checks.empty == "keep",
+                )
             case params.AudioPreprocess():
-                serving = {"serve_paths": False, "max_seconds": prepared.max_seconds}
+                serving = served_limits.written("audio", max_seconds=prepared.max_seconds)
             case params.TextPreprocess():
-                serving = None
+                serving = served_limits.written("text", accept_empty=prepared.checks.empty == "keep")
         return JournalRun(name, opened, about["store"]["uri"], clock.perf_counter() - since, serving)
     except (OSError, BatonError) as error:  # a full or read-only disk must not stop training
         console.warn("tracking", f"this stage is not recorded: {error}")

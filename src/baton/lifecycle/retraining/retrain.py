@@ -10,7 +10,7 @@ from pathlib import Path
 
 from baton import console, params, storage, tracking
 from baton.errors import OutputError, ParamsError
-from baton.lifecycle import registration, registry, test_table
+from baton.lifecycle import registration, registry, test_table, verified
 from baton.lifecycle.promotion import gate, promote, task_match
 from baton.lifecycle.retraining import checkout, decision
 from baton.sources import inbox
@@ -85,6 +85,7 @@ def _why(own: registry.Registry, active: params.Params) -> str:
     table = test_table.read(Path(active.promotion.test))  # checked before hours of training
     task_match.check(own, active, table)
     gate.check_metric(active.promotion, table.task)
+    verified.check_champion(own)
     return decision.decide(own, active.retrain)
 
 
