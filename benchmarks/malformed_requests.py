@@ -104,6 +104,8 @@ def malformed(images: bool) -> list[Request]:
         {"inputs": ["a"] * 100_000},
         {"inputs": ["wheat " * 2_000_000]},
         {"inputs": ["東" * 900_000]},
+        {"inputs": ["東" * 190_000]},
+        {"inputs": ["wheat " * 200] * 150},
         {"inputs": [{} for _ in range(40_000)]},
     ]
     found = [sent(body) for body in bodies]

@@ -84,11 +84,11 @@ BOTH = IMAGES | TEXT
 LONG = " ".join(["wheat"] * 9 + ["port"] * 30)  # its beginning and end belong to different classes
 
 LOADS = """
-import json, sys, warnings
+import json, pathlib, sys, warnings
 warnings.simplefilter("ignore")
 import mlflow.pyfunc
 models = [mlflow.pyfunc.load_model(path) for path in sys.argv[1:4]]
-inputs = [[sys.argv[4]], [sys.argv[4]], [sys.argv[5]]]
+inputs = [[sys.argv[4]], [sys.argv[4]], [pathlib.Path(sys.argv[5])]]
 for model, given in [*zip(models, inputs), *zip(models, inputs)]:  # alternating: none affects another
     print(json.dumps(model.predict(given).drop(columns="label").to_numpy().tolist()))
 print(json.dumps(sorted(name for name in sys.modules if name.startswith("baton_") and "." not in name)))

@@ -84,7 +84,8 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         Batches consist of texts of similar length, so that little padding is computed.
         """
         result = np.zeros((len(columns[0]), self.task.spec.width), np.float32)
-        read = self.encoder.read(*columns) if columns[0] else []
+        with self.turn:
+            read = self.encoder.read(*columns) if columns[0] else []
         for rows in text_encoder.batches([own.windows for own in read], batch_size):
             with self.turn:
                 features = self.encoder.features([read[row] for row in rows])
@@ -99,7 +100,8 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         """
         encoder, spec = self.encoder, self.task.spec
         assert isinstance(spec, task_spec.Tokens | task_spec.Spans), "only units have logits of their own"
-        whole = encoder.encoded(*columns)
+        with self.turn:
+            whole = encoder.encoded(*columns)
         read = [encoder.kept(own) for own in whole]
         how = spec.words, encoder.frame, encoder.reads.truncation
         places = [unit_places.find(text, own, *how) for text, own in zip(columns[-1], whole, strict=True)]

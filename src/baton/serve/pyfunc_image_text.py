@@ -99,7 +99,8 @@ class ImageTextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defin
         batch are in memory at a time.
         """
         result = np.zeros((len(texts), self.task.spec.width), np.float32)
-        read = self.text.read(texts) if texts else []
+        with self.turn:
+            read = self.text.read(texts) if texts else []
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             for rows in text_encoder.batches([own.windows for own in read], batch_size):
                 pixels = self.reader.read(images, rows, threads)

@@ -84,7 +84,8 @@ class SequenceModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mis
 
     def _written(self, texts: list[str], batch_size: int) -> list[str]:
         """Return a text for each input; batches consist of inputs of similar length."""
-        whole = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        with self.turn:
+            whole = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         read = [self.frame.read(own.ids, self.truncation)[0][0] for own in whole]
         order = sorted(range(len(read)), key=lambda row: len(read[row]))
         written = [""] * len(texts)

@@ -46,7 +46,7 @@ class Limits:
     serve_paths: bool = False  # whether strings may be paths of files on the machine of the model
     max_rows: int = 1000  # of a request
     max_batch_size: int = 128
-    max_characters: int = 1_000_000  # of all texts of a request
+    max_characters: int = 200_000  # of all texts of a request; a token takes about 200 bytes
     max_bytes: int = 10_000_000  # of all files of a request, as sent: base64 takes a third more than the file
     max_pixels: int = 100_000_000  # of one image; larger ones are not decoded
     max_pixels_at_once: int = 12_500_000  # a photograph of 12 megapixels; each takes about 12 bytes

@@ -29,20 +29,21 @@ DEEP = b'{"inputs": ' + b"[" * 20_000 + b"]" * 20_000 + b"}"
         (b'{"inputs": ["a"], "instances": ["a"]}', "application/json", 400, "one of inputs"),
         (b'{"inputs": ["a"], "more": 1}', "application/json", 400, "unknown keys: 'more'"),
         (b'{"inputs": []}', "application/json", 400, "no rows"),
+        (b'{"inputs": [["a", "b"]]}', "application/json", 400, "row 0 has 2 values"),
         (b'{"inputs": null}', "application/json", 400, "no rows"),
         (b'{"inputs": ["a"], "params": 5}', "application/json", 400, "params is not an object"),
     ],
 )
 def test_a_body_is_refused_with_its_reason(body: bytes, kind: str, status: int, reason: str) -> None:
     with pytest.raises(Refused) as caught:
-        requests.parse(body, kind)
+        requests.parse(body, kind, 1)
     assert caught.value.status == status and reason in caught.value.reason
     assert len(caught.value.reason) < 5000
 
 
 def test_a_good_body_is_parsed() -> None:
     for kind in ("application/json", "Application/JSON; charset=UTF-8"):
-        assert requests.parse(b'{"inputs": ["a"], "params": {}}', kind) == {"inputs": ["a"], "params": {}}
+        assert requests.parse(b'{"inputs": ["a"], "params": {}}', kind, 1) == {"inputs": ["a"], "params": {}}
 
 
 def application(limits: Any) -> Any:

@@ -62,6 +62,7 @@ class Service:
     def __init__(self, model: Any) -> None:
         """Take what `mlflow.pyfunc.load_model` returned."""
         self.model, self.schema = model, model.metadata.get_input_schema()
+        self.columns = len(self.schema.inputs) if self.schema else 1
         self.most = body_bytes(model)
         self.room, self.turns = Room(self.most), asyncio.Semaphore(TOGETHER)
 
@@ -96,7 +97,7 @@ class Service:
         from mlflow.pyfunc import scoring_server
 
         try:
-            parsed = requests.parse(body, content_type)
+            parsed = requests.parse(body, content_type, self.columns)
             done = scoring_server.invocations(parsed, requests.JSON, self.model, self.schema)
         except Refused as error:
             return _refusal(error)

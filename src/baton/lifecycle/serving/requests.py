@@ -25,8 +25,8 @@ class Refused(Exception):  # noqa: N818  an answer, not a fault of the server
     reason: str
 
 
-def parse(body: bytes, content_type: str) -> dict[str, Any]:
-    """Return the JSON object of a request.
+def parse(body: bytes, content_type: str, columns: int) -> dict[str, Any]:
+    """Return the JSON object of a request to a model whose signature has this many columns.
 
     Raises:
         Refused: it is no such object, or one that takes too much memory.
@@ -44,7 +44,7 @@ def parse(body: bytes, content_type: str) -> dict[str, Any]:
         raise Refused(400, f"expected: a JSON object with one of {', '.join(FORMATS)}; got: {_keys(found)}")
     if more := {*found} - given - {"params"}:
         raise Refused(400, f"the body has unknown keys: {_keys(dict.fromkeys(more))}")
-    _check_shape(found[given.pop()], found.get("params", {}))
+    _check_shape(found[given.pop()], found.get("params", {}), columns)
     return found
 
 
@@ -56,12 +56,15 @@ def reason(error: BaseException) -> str | None:
     return text.rpartition("Error: ")[2][:SHOWN]  # MLflow repeats the whole input before what was wrong
 
 
-def _check_shape(data: Any, params: Any) -> None:
-    """Refuse what MLflow would answer with a table without rows."""
+def _check_shape(data: Any, params: Any, columns: int) -> None:
+    """Refuse what MLflow would make other rows of: none, or those of the first column alone."""
     if not isinstance(params, dict):
         raise Refused(400, f"params is not an object; got: {_shown(params)}")
     if data is None or (isinstance(data, list | dict | str) and not data):
         raise Refused(400, f"the request has no rows; got: {_shown(data)}")
+    for place, row in enumerate(data if isinstance(data, list) else []):
+        if isinstance(row, list) and len(row) != columns:
+            raise Refused(400, f"row {place} has {len(row)} values; expected: {columns}")
 
 
 def _keys(found: Any) -> str:
