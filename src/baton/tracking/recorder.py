@@ -13,7 +13,6 @@ from typing import Any, Concatenate, ParamSpec
 from baton import console, params, storage
 from baton.errors import BatonError, TrackingError
 from baton.processes import ending
-from baton.tasks import served_limits
 from baton.tracking import datasets, delivery, environment, journal, served_code, served_inputs, writer
 from baton.tracking.run import Run
 from baton.tracking.writer import Writer
@@ -116,7 +115,7 @@ class JournalRun(Run):
             "info": info,
             "requirements": requirements,
             "code": code,
-            "config": self._serving,
+            "config": served_inputs.settings(info, self._serving or {}),
             "example": list(example),
         }
         self._append("model", name=name, path=path.as_posix(), file=self._writer.keep(path), **about)
@@ -212,17 +211,16 @@ def _begin(
         prepared = active.preprocess
         match prepared:
             case params.ImagePreprocess():
-                serving = served_limits.written("images", max_pixels=prepared.max_pixels)
+                serving: dict[str, Any] = {"max_pixels": prepared.max_pixels}
             case params.ImageTextPreprocess():
-                serving = served_limits.written(
-                    "image_text",
-                    max_pixels=prepared.max_pixels,
-                    accept_empty=prepared.checks.empty == "keep",
-                )
+                serving = {
+                    "max_pixels": prepared.max_pixels,
+                    "accept_empty": prepared.checks.empty == "keep",
+                }
             case params.AudioPreprocess():
-                serving = served_limits.written("audio", max_seconds=prepared.max_seconds)
+                serving = {"max_seconds": prepared.max_seconds}
             case params.TextPreprocess():
-                serving = served_limits.written("text", accept_empty=prepared.checks.empty == "keep")
+                serving = {"accept_empty": prepared.checks.empty == "keep"}
         return JournalRun(name, opened, about["store"]["uri"], clock.perf_counter() - since, serving)
     except (OSError, BatonError) as error:  # a full or read-only disk must not stop training
         console.warn("tracking", f"this stage is not recorded: {error}")

@@ -19,6 +19,7 @@ from baton.contracts.input_spec import (
     Windows,
 )
 from baton.contracts.task_spec import TaskSpec
+from baton.tasks import served_limits
 
 OF_TIMM = ("timm", "torchvision")  # timm imports torchvision
 
@@ -35,6 +36,22 @@ class Served:
     imports: tuple[str, ...]  # lines of an example
     example: str  # the argument of `predict` in it
     reads: str  # how much of an input the model reads
+
+
+def settings(info: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the model_config of a model, given its baton.json and what params say of its limits."""
+    kind: served_limits.Kind
+    match read(info):
+        case TextInput():
+            kind = "text"
+        case ImageInput():
+            kind = "images"
+        case AudioInput():
+            kind = "audio"
+        case ImageTextInput():
+            kind = "image_text"
+    names = served_limits.NAMES[kind]
+    return served_limits.written(kind, **{name: known[name] for name in known if name in names})
 
 
 def of_folder(folder: Path) -> Served:
