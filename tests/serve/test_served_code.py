@@ -28,9 +28,10 @@ COMMON = {"__init__.py", "errors.py", "storage.py"} | {
             "saved_weights",
             "task_spec",
             "text_pairs",
+            "unseen",
         )
     ),
-    *(f"texts/{name}.py" for name in ("__init__", "unseen", "words")),
+    *(f"texts/{name}.py" for name in ("__init__", "words")),
     *(
         f"tasks/{name}.py"
         for name in (

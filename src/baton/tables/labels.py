@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
-from baton.texts.unseen import UNSEEN
+from baton.contracts.unseen import UNSEEN
 
 _WITHIN = str.maketrans("", "", "".join(character for character in UNSEEN if not character.isspace()))
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")

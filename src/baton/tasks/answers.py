@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from baton.texts import unseen
+from baton.contracts import unseen
 
 PROBABILITY = "probability_"  # with a name after it: the column of the name's probability
 SOME = 3  # names in a message
