@@ -134,7 +134,7 @@ def test_the_logged_model_takes_images(project: Project, monkeypatch: pytest.Mon
     Path("picture.png").write_bytes(content[0])
     assert served.predict(content)["label"].tolist() == expected
     assert served.predict([base64.b64encode(one).decode() for one in content])["label"].tolist() == expected
-    assert served.predict([str(Path("picture.png").resolve())])["label"].tolist() == expected[:1]
+    assert served.predict([Path("picture.png").resolve()])["label"].tolist() == expected[:1]
 
 
 def test_another_augmentation_is_another_training(project: Project) -> None:

@@ -268,7 +268,6 @@ def test_predictions_are_read_from_the_column_of_the_task(
     earlier: Earlier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model that says spam for all new rows, and ham for those of val, is as far away as can be."""
-    import mlflow.pyfunc
     import pandas as pd
 
     clean, val = earlier[0], earlier[0] / "val.parquet"
@@ -282,14 +281,13 @@ def test_predictions_are_read_from_the_column_of_the_task(
                 {answers["column"]: ["spam" if one.startswith("new") else "ham" for one in some]}
             )
 
-    monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri: Model())
-    found = predicted_drift.distance("models:/n/1", val, known, sample, range(30))
+    found = predicted_drift.distance("models:/n/1", Model, val, known, sample, range(30))
     assert found is not None and found.value == 1.0
     answers["column"] = "amount"
     with pytest.raises(
         ModelError, match=r"models:/n/1 has another task than data/clean(?s:.*)a column label"
     ):
-        predicted_drift.distance("models:/n/1", val, known, sample, range(30))
+        predicted_drift.distance("models:/n/1", Model, val, known, sample, range(30))
 
 
 def test_drift_of_sound_is_told_by_seconds_and_loudness(tmp_path: Path) -> None:

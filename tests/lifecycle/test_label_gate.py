@@ -332,7 +332,6 @@ def test_a_champion_that_gave_one_class_differs_in_its_labels() -> None:
 def test_predicted_labels_are_compared_with_those_of_val(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import mlflow.pyfunc
 
     class Model:
         def predict(self, some: list[str]) -> pd.DataFrame:
@@ -341,8 +340,7 @@ def test_predicted_labels_are_compared_with_those_of_val(
             )
 
     clean = write(tmp_path, {"train": [("a", [0])], "val": [(f"val {row}", [0]) for row in range(30)]})
-    monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri: Model())
     sample = samples.Sample("text", [f"new {row}" for row in range(30)], None)
     known = frozenset(test_table.training_digests(clean))
-    found = predicted_drift.distance("models:/n/1", clean / "val.parquet", known, sample, range(30))
+    found = predicted_drift.distance("models:/n/1", Model, clean / "val.parquet", known, sample, range(30))
     assert found is not None and found.value == 1.0 and found.p < 0.01

@@ -266,7 +266,6 @@ def test_rows_of_another_number_of_numbers_have_nothing_in_common() -> None:
 def test_predicted_numbers_are_compared_with_those_of_val(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import mlflow.pyfunc
 
     class Model:
         def predict(self, some: list[str]) -> pd.DataFrame:
@@ -274,8 +273,7 @@ def test_predicted_numbers_are_compared_with_those_of_val(
             return NumberFigures(TASK).answer(logits, {}, None)
 
     clean = write(tmp_path, {"train": drawn("a", 1), "val": drawn("val", 1, 30)})
-    monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri: Model())
     sample = samples.Sample("text", [f"new {row}" for row in range(30)], None)
     known = frozenset(test_table.training_digests(clean))
-    found = predicted_drift.distance("models:/n/1", clean / "val.parquet", known, sample, range(30))
+    found = predicted_drift.distance("models:/n/1", Model, clean / "val.parquet", known, sample, range(30))
     assert found is not None and found.value == 1.0 and found.p < 0.01

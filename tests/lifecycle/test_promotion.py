@@ -328,7 +328,7 @@ def test_a_student_of_images_becomes_the_champion_and_a_worse_one_does_not(publi
     publish_images(epochs=6)
     first = judge(own)
     assert first.moved and aliases(own)["champion"] == "1", first.text
-    assert '.predict(["picture.png"])' in own.version("1").description
+    assert '.predict([Path("picture.png")' in own.version("1").description
     publish_images(epochs=0, seed=3, figure=0.99)
     path = Path("params.yaml")
     path.write_text(path.read_text().replace("test: data/clean/test.parquet", "test: data/clean/val.parquet"))

@@ -101,7 +101,6 @@ def test_the_process_times_the_samples_that_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Time three of ten rows, first to last, in this process, with a model that records what it reads."""
-    import mlflow.artifacts
     import mlflow.pyfunc
     import pandas as pd
 
@@ -120,13 +119,11 @@ def test_the_process_times_the_samples_that_it_is_asked_for(
 
     (tmp_path / "artifacts").mkdir()
     (tmp_path / "artifacts" / "weights").write_bytes(b"12345")
-    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda uri, dst_path: str(tmp_path))
     monkeypatch.setattr(mlflow.pyfunc, "load_model", lambda uri: Model())
     monkeypatch.setattr(scoring.tracking, "prepare", lambda: None)
     monkeypatch.setattr(sys, "stdin", io.StringIO("score\n2\n0\n1\n"))
     monkeypatch.setattr(sys, "stdout", said := io.StringIO())
-    before = mlflow.get_tracking_uri()
-    scoring.main("models:/n/1", str(tmp_path / "test.parquet"), str(tmp_path / "out"), "3", before)
+    scoring.main("models:/n/1", str(tmp_path), str(tmp_path / "test.parquet"), str(tmp_path / "out"), "3")
     assert read == [texts, ["text 9"], ["text 0"], [texts[int(timing.spread(10, 3)[1])]]]
     lines = said.getvalue().splitlines()
     assert lines[:2] == ["baton: ready", "baton: scored"]

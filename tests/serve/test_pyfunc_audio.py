@@ -171,8 +171,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "truncated": (CLIPS[0][:-50], "row 1: truncated: 50 of 48,000 bytes"),
     "no clip": (b"<html>", "row 1: not a format that is read"),
     "enormous": (bomb(), "at most 600 s"),
-    "no file": ("gone.wav", "row 1 is not an existing file"),
-    "text": ("something", "row 1 is neither a file nor a clip of sound in base64"),
+    "no file": (Path("gone.wav"), "row 1 is not an existing file"),
+    "text": ("something", "row 1 is not a clip of sound in base64"),
 }
 
 

@@ -103,8 +103,8 @@ def test_every_form_of_input_gives_the_same_answer(model: Any, frame: pd.DataFra
     [
         (lambda rows: rows[["image"]], ValueError, ["no column 'text'", "image"]),
         (lambda rows: rows[["text"]], ValueError, ["no column 'image'"]),
-        (lambda rows: rows.assign(text=["a", None, "b", "c"]), TypeError, ["row 1 has no text"]),
-        (lambda rows: rows.assign(text=["a", "b", " ", "c"]), ValueError, ["row 2 has an empty text"]),
+        (lambda rows: rows.assign(text=["a", None, "b", "c"]), TypeError, ["the text of row 1 is not text"]),
+        (lambda rows: rows.assign(text=["a", "b", " ", "c"]), ValueError, ["the text of row 2 is empty"]),
         (lambda rows: rows.assign(image=[*rows["image"][:3], None]), TypeError, ["row 3 is not an image"]),
         (lambda rows: rows.assign(image=[*rows["image"][:3], b"no"]), ValueError, ["row 3"]),
     ],

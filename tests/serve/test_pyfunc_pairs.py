@@ -42,7 +42,7 @@ def opened(folder: Path) -> Any:
     from baton.serve.pyfunc import TextClassifier
 
     model = TextClassifier()
-    model.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
+    model.load_context(SimpleNamespace(artifacts={"model": str(folder)}, model_config={}))
     return model
 
 
@@ -128,7 +128,7 @@ def test_every_form_of_input_gives_the_same_answer(logged: Any) -> None:
         np.testing.assert_allclose(probabilities(model.predict(form)), probabilities(answer), atol=1e-6)
     alone = model.unwrap_python_model().predict(PAIRS[1])
     np.testing.assert_allclose(probabilities(alone), probabilities(answer)[1:2], atol=1e-6)
-    assert model.metadata.get_input_schema().to_dict() == [{"type": "string", "required": True}] * 2
+    assert model.metadata.get_input_schema().to_dict() == [{"type": "any", "required": True}] * 2
 
 
 def test_a_missing_side_is_one_clear_error(logged: Any) -> None:

@@ -28,7 +28,7 @@ mlflow.models.set_model = kept.append
 runpy.run_path(sys.argv[1] + "/pyfunc.py")
 assert "baton" not in sys.modules
 model = kept[0]
-model.load_context(types.SimpleNamespace(artifacts={"model": sys.argv[2]}))
+model.load_context(types.SimpleNamespace(artifacts={"model": sys.argv[2]}, model_config={}))
 texts = json.loads(pathlib.Path(sys.argv[3]).read_text())
 import pandas as pd
 frame = model.predict(pd.DataFrame({"text": texts}, index=range(5, 5 + len(texts))), {"batch_size": 3})

@@ -44,7 +44,7 @@ def opened(folder: Path) -> Any:
     from baton.serve.pyfunc import TextClassifier
 
     model = TextClassifier()
-    model.load_context(SimpleNamespace(artifacts={"model": str(folder)}))
+    model.load_context(SimpleNamespace(artifacts={"model": str(folder)}, model_config={}))
     return model
 
 

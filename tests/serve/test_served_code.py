@@ -28,6 +28,7 @@ COMMON = {"__init__.py", "errors.py", "storage.py"} | {
             "saved_weights",
             "task_spec",
             "text_pairs",
+            "unseen",
         )
     ),
     *(f"texts/{name}.py" for name in ("__init__", "words")),
@@ -43,6 +44,7 @@ COMMON = {"__init__.py", "errors.py", "storage.py"} | {
             "number_figures",
             "number_metrics",
             "sequence_figures",
+            "served_limits",
             "span_answers",
             "span_decoding",
             "span_figures",
@@ -73,7 +75,7 @@ AUDIO = FILES | {
 }
 WHISPER = AUDIO | {"sounds/whisper_frames.py"}
 IMAGES = FILES | {
-    *("serve/__init__.py", "serve/image_requests.py"),
+    *("serve/__init__.py", "serve/image_requests.py", "serve/pixel_budget.py"),
     *(
         f"images/{name}.py"
         for name in ("__init__", "bit_depth", "decoding", "enlarging", "framing", "opening", "pillow")
@@ -83,11 +85,11 @@ BOTH = IMAGES | TEXT
 LONG = " ".join(["wheat"] * 9 + ["port"] * 30)  # its beginning and end belong to different classes
 
 LOADS = """
-import json, sys, warnings
+import json, pathlib, sys, warnings
 warnings.simplefilter("ignore")
 import mlflow.pyfunc
 models = [mlflow.pyfunc.load_model(path) for path in sys.argv[1:4]]
-inputs = [[sys.argv[4]], [sys.argv[4]], [sys.argv[5]]]
+inputs = [[sys.argv[4]], [sys.argv[4]], [pathlib.Path(sys.argv[5])]]
 for model, given in [*zip(models, inputs), *zip(models, inputs)]:  # alternating: none affects another
     print(json.dumps(model.predict(given).drop(columns="label").to_numpy().tolist()))
 print(json.dumps(sorted(name for name in sys.modules if name.startswith("baton_") and "." not in name)))

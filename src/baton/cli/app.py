@@ -10,6 +10,8 @@
     baton trace X     show the origin of X and what was made from it: a run, model, version, file or commit
     baton register    make the trained model the challenger
     baton promote     let the gate judge the challenger against the champion
+    baton verify M    compare the files of a registered model with the digest from its registration
+    baton serve M     verify a registered model and serve it over HTTP
     baton drift X     compare new rows without labels with the champion's training data
     baton compare     compare ways to transfer, over numbers of labels and seeds
     baton compare A B   compare two revisions, row by row, from the predictions that they kept
@@ -325,6 +327,40 @@ def retrain(
         mode is Mode.ENABLED, override or [], push, base, branch, pull_request
     ):
         raise typer.Exit(3)
+
+
+@app.command()
+def verify(
+    context: typer.Context,
+    model: Annotated[
+        str, typer.Argument(help="models:/NAME/VERSION, models:/NAME@ALIAS or models:/MODEL_ID.")
+    ],
+    record: Annotated[
+        bool,
+        typer.Option("--record", help="Record the digest of its files as they are, if none is recorded."),
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder to create with the verified files, to load them from.")
+    ] = None,
+) -> None:
+    """Compare the files of a model, code and MLmodel too, with the digest from its registration."""
+    from baton.cli import lifecycle_commands
+
+    lifecycle_commands.verify(model, record, out and context.obj / out)
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        str, typer.Argument(help="models:/NAME/VERSION, models:/NAME@ALIAS or models:/MODEL_ID.")
+    ],
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.")] = 5000,
+) -> None:
+    """Serve a model over HTTP, in MLflow's protocol, after verifying its files; see docs/serving.md."""
+    from baton.cli import lifecycle_commands
+
+    lifecycle_commands.serve(model, host, port)
 
 
 class Split(StrEnum):

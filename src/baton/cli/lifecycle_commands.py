@@ -57,6 +57,24 @@ def promote(enabled: bool, to: str | None, json_path: Path | None) -> bool:
     return outcome.passed
 
 
+def verify(model: str, record: bool, out: Path | None) -> None:
+    """Run `baton verify`."""
+    with _store() as store:
+        from baton.lifecycle import verified
+
+        console.say(escape(verified.verify(store, model, record, out)))
+
+
+def serve(model: str, host: str, port: int) -> None:
+    """Run `baton serve`; this process becomes the server."""
+    with _store() as store:
+        from baton.lifecycle.serving import launch
+
+        folder = launch.prepared(store, model)
+    console.say(f"serving {escape(model)} on http://{host}:{port}/invocations (Ctrl-C ends it)")
+    launch.become(folder, host, port)
+
+
 def run_retraining(
     enabled: bool,
     overrides: list[str],

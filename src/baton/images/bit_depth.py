@@ -9,6 +9,7 @@ values.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ BITS_KEY = b"significant_bits"  # the metadata key of a clean table for how many
 HUGE = 1e38  # 32-bit floats from here to their limit, 3.4e38, are not measurements
 WHITE_IS_ZERO, NO_DATA = (262, 0), 42113  # TIFF: a tag and its value; GDAL's tag
 FEW = 16  # grey levels
+STRIP = 2**18  # values that are converted at once
 
 # Formats that may use fewer than 16 bits without saying so; readers of other formats scale them up.
 UNTOLD = {"PNG", "TIFF"}
@@ -52,14 +54,16 @@ def grey(image: Any, stored: Stored, notes: list[str]) -> tuple[NDArray[np.uint8
         ValueError: If pixels are not finite numbers, or none of them has data.
     """
     values, inverted = _values(image, stored.layout), _tag(image, WHITE_IS_ZERO[0]) == WHITE_IS_ZERO[1]
-    missing = _no_data(image, values)
+    missing = np.empty(values.shape, dtype=bool)
+    for part in _strips(values):
+        missing[part] = _no_data(image, values[part].astype(np.float64))
     # Pillow scales every PPM to 16 bits, regardless of its range.
     sixteen = image.mode != "F" and (image.mode != "I" or stored.format == "PPM")
     greatest = 0
     if sixteen:
         twelve, untold = stored.layout == "I;12", stored.format in UNTOLD and stored.layout != "I;12"
         notes += ["12 bits"] if twelve else [] if "16 bits" in notes else ["16 bits"]
-        greatest = int(values[~missing].max()) if untold and not missing.all() else 0
+        greatest = _greatest(values, missing) if untold and not missing.all() else 0
         black, white = 0.0, 2.0 ** (12 if twelve else stored.bits if untold else BITS_16) - 1
         notes += (
             [f"{FEW} grey levels or fewer of 16 bits"]
@@ -69,7 +73,10 @@ def grey(image: Any, stored: Stored, notes: list[str]) -> tuple[NDArray[np.uint8
     else:
         notes.append("32 bits")
         black, white = _range(image.mode, values, missing)
-    scaled = _scaled(values, *((white, black) if inverted else (black, white)))
+    scaled = np.empty(values.shape, dtype=np.uint8)
+    for part in _strips(values):
+        own = values[part].astype(np.float64)
+        scaled[part] = _scaled(own, *((white, black) if inverted else (black, white)))
     if missing.any():
         clear = isinstance(image.info.get("transparency"), int)
         notes += [
@@ -77,16 +84,33 @@ def grey(image: Any, stored: Stored, notes: list[str]) -> tuple[NDArray[np.uint8
             *([TRANSPARENT] if clear and missing.all() else []),
         ]
         scaled[missing] = WHITE
-    if not sixteen and _flattened(values[~missing], scaled[~missing]):
+    if not sixteen and _flattened(values, scaled, missing):
         notes.append("few levels left by extremes")
     return scaled[:, :, np.newaxis], greatest
 
 
-def _values(image: Any, stored: str) -> Values:
+def _values(image: Any, stored: str) -> NDArray[Any]:
+    """Return the values as they are stored, (height, width); see `_strips`."""
     values = np.asarray(image)
     if stored == "I;32N":  # unsigned, unlike Pillow's 32-bit mode
         values = values.view(np.uint32)
-    return values.astype(np.float64)
+    return values
+
+
+def strips(height: int, width: int) -> Iterator[tuple[int, int]]:
+    """Yield the first row of each strip of an image, and the one after its last."""
+    rows = max(1, STRIP // max(1, width))
+    return ((first, min(first + rows, height)) for first in range(0, height, rows))
+
+
+def _strips(values: NDArray[Any]) -> Iterator[slice]:
+    """Yield slices of rows; as float64 a whole image would take many times the memory of its file."""
+    return (slice(first, last) for first, last in strips(*values.shape))
+
+
+def _greatest(values: NDArray[Any], missing: NDArray[np.bool_]) -> int:
+    """Return the greatest value with data; there is one."""
+    return max(int(own.max()) for part in _strips(values) if (own := values[part][~missing[part]]).size)
 
 
 def _no_data(image: Any, values: Values) -> NDArray[np.bool_]:
@@ -113,9 +137,9 @@ def _tag(image: Any, number: int) -> Any:
     return image.tag_v2.get(number) if image.format == "TIFF" else None
 
 
-def _range(mode: str, values: Values, missing: NDArray[np.bool_]) -> tuple[float, float]:
+def _range(mode: str, values: NDArray[Any], missing: NDArray[np.bool_]) -> tuple[float, float]:
     """Return the black and white levels of values whose format defines none."""
-    there = values[~missing]
+    there = values if not missing.any() else values[~missing]
     if not np.isfinite(there).all():
         raise ValueError("pixels are no finite numbers")
     if not there.size:
@@ -131,7 +155,10 @@ def _scaled(values: Values, black: float, white: float) -> NDArray[np.uint8]:
     return np.where(np.isnan(shown), 0, shown).astype(np.uint8)
 
 
-def _flattened(values: Values, scaled: NDArray[np.uint8]) -> bool:
+def _flattened(values: NDArray[Any], scaled: NDArray[np.uint8], missing: NDArray[np.bool_]) -> bool:
     """Return whether a few extreme values left hardly any grey levels for the rest."""
-    left = int(np.count_nonzero(np.bincount(scaled)))
-    return left <= FEW < len(np.unique(values)) // 2
+    counts = np.zeros(WHITE + 1, dtype=np.int64)
+    for part in _strips(values):
+        counts += np.bincount(scaled[part][~missing[part]], minlength=WHITE + 1)
+    left = int(np.count_nonzero(counts))
+    return left <= FEW < len(np.unique(values[~missing])) // 2

@@ -65,14 +65,21 @@ def pixels(image: Any, bits: int, notes: list[str]) -> tuple[NDArray[np.uint8], 
 
 def _shallow(image: Any, kind: str, grey: bool, notes: list[str]) -> NDArray[np.uint8]:
     """Return the pixels, (height, width, channels), of an 8-bit image."""
-    if image.has_transparency_data:
-        image = _on_white(image, kind, notes)
-    if not grey:
-        return np.asarray(image.convert("RGB"))
-    plane = np.asarray(
-        image if image.mode == "L" else image.convert("L") if image.mode == "1" else image.getchannel(0)
-    )
-    return plane[:, :, np.newaxis]
+    whiten = image.has_transparency_data and _whitened(image, kind, notes)
+    (width, height), channels = image.size, 1 if grey else 3
+    result = np.empty((height, width, channels), dtype=np.uint8)
+    for first, last in bit_depth.strips(
+        height, width
+    ):  # conversions of the whole would take its memory again
+        strip = image.crop((0, first, width, last))
+        if image.has_transparency_data:
+            strip = _on_white(strip, whiten)
+        if grey:
+            plane = strip if strip.mode == "L" else strip.convert("L") if strip.mode == "1" else None
+            result[first:last, :, 0] = np.asarray(strip.getchannel(0) if plane is None else plane)
+        else:
+            result[first:last] = np.asarray(strip.convert("RGB"))
+    return result
 
 
 def _stored(image: Any, notes: list[str]) -> str:
@@ -135,17 +142,31 @@ def _orientation(image: Any, notes: list[str]) -> Any:
         return 1
 
 
-def _on_white(image: Any, kind: str, notes: list[str]) -> Any:
-    """Return the image without alpha: on white, or unchanged if a BMP's alpha is all zeros (not meant)."""
-    from PIL import Image
-
-    straight = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
-    clear = straight.getextrema()[3][1] == 0
+def _whitened(image: Any, kind: str, notes: list[str]) -> bool:
+    """Return whether an image with alpha is put on white: not a BMP whose alpha is all zeros (not meant)."""
+    width, height = image.size
+    parts = bit_depth.strips(height, width)
+    tops = (_straight(image.crop((0, first, width, last))).getextrema()[3][1] for first, last in parts)
+    clear = not any(tops)
     if clear and kind in NO_ALPHA:
         notes.append("alpha of zeros left out")
-        return straight.convert("RGB")
+        return False
     notes += ["alpha on white", *([bit_depth.TRANSPARENT] if clear else [])]
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), straight)
+    return True
+
+
+def _straight(image: Any) -> Any:
+    return image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
+
+
+def _on_white(strip: Any, whiten: bool) -> Any:
+    """Return a strip of an image without alpha: on white, or as it is."""
+    from PIL import Image
+
+    straight = _straight(strip)
+    if not whiten:
+        return straight.convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", strip.size, "white"), straight)
 
 
 # ---- warnings ----

@@ -5,6 +5,7 @@ It is made from one of Baton's logged models, which is found by the digest of th
 
 import contextlib
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from baton.lifecycle.registry import (
     number,
 )
 from baton.lifecycle.retraining import drift
-from baton.tracking import served_inputs
+from baton.tracking import model_files, served_inputs
+from baton.tracking.model_files import FILES_SHA256
 from baton.tracking.store import Store
 from baton.tracking.stored_models import TEACHER, TEACHER_SHA256
 from baton.workspace.dvc_files import LOCK
@@ -46,6 +48,7 @@ def register(
     Raises:
         ModelError: there is no such model.
         TrackingError: the store does not have it.
+        ModelError: its files in the store are not those that were logged.
         DataError: data/clean differs from what it was trained on.
     """
     source = Path("models", settings.model)
@@ -58,6 +61,9 @@ def register(
     found = next((version for version in registry.versions() if version.tags.get(SHA256) == digest), None)
     version = found or _create(registry, settings, model, digest)
     if found:
+        if FILES_SHA256 not in found.tags:  # of an earlier Baton; its model is the one in models/
+            own = _files(registry.store, model, digest)
+            registry.client.set_model_version_tag(registry.name, number(found), FILES_SHA256, own)
         _renew_profile(registry, found, model)
         _add_cards(registry, settings, found, model, digest)
     champion = registry.alias(CHAMPION)
@@ -103,7 +109,8 @@ def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, 
         client.create_registered_model(
             registry.name, description=f"Made by `baton register`; {settings.model}s of this project."
         )
-    tags = {SHA256: digest, "baton.model": settings.model, "git.commit": run.data.tags.get("git.commit", "")}
+    tags = {SHA256: digest, FILES_SHA256: _files(registry.store, model, digest)}
+    tags |= {"baton.model": settings.model, "git.commit": run.data.tags.get("git.commit", "")}
     tags |= _teacher(registry.store)
     # In the list of versions; the card has more.
     shown = {f"{settings.model}/{key}" for key in model_card.headline(task)}
@@ -122,6 +129,24 @@ def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, 
         description=about,
         model_id=model.model_id,
     )
+
+
+def _files(store: Store, model: LoggedModel, digest: str) -> str:
+    """Return the digest of all files of a logged model, which later loads are compared with.
+
+    Raises:
+        ModelError: they are not those that were logged, or its model folder has another digest.
+    """
+    named = f"models:/{model.model_id}"
+    with tempfile.TemporaryDirectory() as name:
+        files = model_files.fetch(store.client, named, Path(name, "model"))
+        if FILES_SHA256 in model.tags:
+            model_files.check(files, model.tags, named)
+        got = storage.sha256_tree(files / "artifacts" / Path(model.tags["path"]).name)
+        if got != digest:
+            hint = "find out who changed the artifact store, then train the model again"
+            raise ModelError(f"the model folder of {named} was changed", got=got, expected=digest, hint=hint)
+        return model_files.digest(files)
 
 
 def _renew_profile(registry: Registry, version: ModelVersion, model: LoggedModel) -> None:

@@ -1,11 +1,12 @@
 """Clips of sound in a request -> the answer of a served model, whose encoder the files of `serve` make.
 
-A server reads base64 strings but no paths, unless its model_config sets `serve_paths`: a request must not
-read the server's files. `max_seconds`, of one clip, is another such setting.
+Strings are base64, and paths only if model_config sets `serve_paths`: a request must not read the server's
+files. `max_seconds`, of one clip, is another such setting (`tasks.served_limits`).
 """
 
 import abc
 import json
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,10 +20,9 @@ import torch
 from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
 from baton.errors import UndecodableError
 from baton.sounds import audio_containers, audio_decoding, log_mel
-from baton.tasks import answers, served_files, task_figures
+from baton.tasks import answers, served_files, served_limits, task_figures
 
 BATCH_SIZE = 32
-MAX_SECONDS = 600.0  # of one clip, unless model_config sets `max_seconds`; longer clips are not decoded
 FILES = served_files.Files(
     "a clip of sound", "clips", "WAV, FLAC, …", lambda content: audio_containers.begins_as(content) != ""
 )
@@ -54,8 +54,12 @@ class AudioService(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-def
 
         Raises:
             RuntimeError: If the weights do not match the config.
-            ValueError: If `max_seconds` in model_config is not a positive number.
+            ValueError: If a setting in model_config is invalid.
         """
+        self.limits = served_limits.read(context.model_config, "audio")
+        self.turn = (
+            threading.Lock()
+        )  # of one computation: several together would need several times the memory
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
         self.task = task_figures.of(task_spec.read(info))
@@ -63,14 +67,6 @@ class AudioService(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-def
         reads = input_spec.read(info["input"], "baton.json: input")
         assert isinstance(reads, input_spec.AudioInput), "models of other inputs are logged with another file"
         self.reads = reads
-        config = context.model_config or {}
-        self.serve_paths = bool(config.get("serve_paths"))
-        self.max_seconds = config.get("max_seconds", MAX_SECONDS)
-        if not isinstance(self.max_seconds, int | float) or not self.max_seconds > 0:
-            found = f"  got:      max_seconds {self.max_seconds!r}\n  expected: a positive number of seconds"
-            raise ValueError(
-                f"model_config is invalid\n{found}\n  next:     fix max_seconds, or leave it out"
-            )
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         weights, self.head = saved_weights.read(folder, self.device)
         self.encoder = self.open_encoder(folder, reads, weights, self.device)
@@ -79,12 +75,14 @@ class AudioService(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-def
         """Classify clips; the result has the input's index, if any.
 
         Raises:
-            ValueError: If the input is not a column of clips, or a row's file is missing, not a clip, or
-                enormous.
+            ValueError: If the input is not a column of clips, a row's file is missing, not a clip, or
+                enormous, or the request exceeds a limit.
             TypeError: If a row is neither bytes nor a string nor a path.
         """
+        batch_size = self.limits.batch_size(params, BATCH_SIZE)
         clips, index = answers.column(model_input, "audio", served_files.LONE)
-        batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
+        self.limits.check_rows(len(clips))
+        self.limits.check_files(clips)
         return self.task.answer(self._predicted(clips, batch_size), self.fitted, index)
 
     @torch.no_grad()
@@ -94,11 +92,10 @@ class AudioService(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-def
         Threads decode the clips; only those of one batch are in memory at a time.
         """
         result = np.zeros((len(clips), self.task.spec.width), np.float32)
-        paths = FILES.paths_allowed(self.serve_paths)
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             for start in range(0, len(clips), batch_size):
                 rows = range(start, min(start + batch_size, len(clips)))
-                read = [*threads.map(lambda row: self._parts(clips[row], row, paths), rows)]
+                read = [*threads.map(lambda row: self._parts(clips[row], row), rows)]
                 pixels, counts = torch.cat(read), torch.tensor([len(own) for own in read])
                 places = range(0, len(pixels), batch_size)  # no more at once than of clips with one part
                 logits = [self._logits(pixels[place : place + batch_size]) for place in places]
@@ -108,18 +105,19 @@ class AudioService(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-def
 
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return logits (batch, width), on the host, of spectrograms."""
-        logits: torch.Tensor = self.head(self.encoder(pixels.to(self.device)))
-        return logits.cpu()
+        with self.turn:
+            logits: torch.Tensor = self.head(self.encoder(pixels.to(self.device)))
+            return logits.cpu()
 
-    def _parts(self, value: Any, row: int, paths: bool) -> torch.Tensor:
+    def _parts(self, value: Any, row: int) -> torch.Tensor:
         """Return a row's spectrograms, (parts, 1, bands, frames), 0 to 255 as float32."""
-        content = FILES.content(value, row, paths)
+        content = FILES.content(value, row, self.limits.serve_paths)
         try:
-            clip = audio_decoding.decode(content, self.max_seconds)
+            clip = audio_decoding.decode(content, self.limits.max_seconds)
         except UndecodableError as error:
             expected, hint = "an intact clip of sound", "fix or leave out this clip"
             if error.check == "enormous":
-                expected = f"at most {self.max_seconds:g} s"
+                expected = f"at most {self.limits.max_seconds:g} s"
                 hint = "make it shorter, or set max_seconds in model_config"
             raise answers.refused(ValueError, f"row {row}: {error}", value, expected, hint) from None
         pixels = torch.from_numpy(np.stack(log_mel.spectrograms(clip.samples, clip.rate, self.reads)))

@@ -14,6 +14,7 @@ from the logits and the values fitted on validation, which are in `baton.json`. 
 """
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
 from baton.contracts.ragged import Ragged
 from baton.serve import text_encoder
 from baton.serve.text_encoder import TextEncoder
-from baton.tasks import answers, task_figures
+from baton.tasks import answers, served_limits, task_figures
 from baton.texts import unit_places
 
 BATCH_SIZE = 32
@@ -44,7 +45,12 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
 
         Raises:
             RuntimeError: If the weights do not match the config.
+            ValueError: If a setting in model_config is invalid.
         """
+        self.limits = served_limits.read(context.model_config, "text")
+        self.turn = (
+            threading.Lock()
+        )  # of one computation: several together would need several times the memory
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
         self.task = task_figures.of(task_spec.read(info))
@@ -59,11 +65,14 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         """Classify texts; the result has the input's index, if any.
 
         Raises:
-            ValueError: If the input is not a column of texts, or two of pairs.
+            ValueError: If the input is not a column of texts, or two of pairs, a text is empty, or the
+                request exceeds a limit.
             TypeError: If a row is not text, or a pair of texts.
         """
-        columns, index = _columns(model_input, self.encoder.reads.pair)
-        batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
+        batch_size = self.limits.batch_size(params, BATCH_SIZE)
+        columns, index = _columns(model_input, self.encoder.reads.pair, self.limits.accept_empty)
+        self.limits.check_rows(len(columns[0]))
+        self.limits.check_texts(*columns)
         if self.task.spec.outputs == "unit":
             return self.task.answer(self._of_units(columns, batch_size), self.fitted, index, columns[-1])
         return self.task.answer(self._predicted(columns, batch_size), self.fitted, index)
@@ -75,10 +84,12 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         Batches consist of texts of similar length, so that little padding is computed.
         """
         result = np.zeros((len(columns[0]), self.task.spec.width), np.float32)
-        read = self.encoder.read(*columns) if columns[0] else []
+        with self.turn:
+            read = self.encoder.read(*columns) if columns[0] else []
         for rows in text_encoder.batches([own.windows for own in read], batch_size):
-            features = self.encoder.features([read[row] for row in rows])
-            result[rows] = self.head(features).cpu().numpy()
+            with self.turn:
+                features = self.encoder.features([read[row] for row in rows])
+                result[rows] = self.head(features).cpu().numpy()
         return result
 
     @torch.no_grad()
@@ -89,7 +100,8 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         """
         encoder, spec = self.encoder, self.task.spec
         assert isinstance(spec, task_spec.Tokens | task_spec.Spans), "only units have logits of their own"
-        whole = encoder.encoded(*columns)
+        with self.turn:
+            whole = encoder.encoded(*columns)
         read = [encoder.kept(own) for own in whole]
         how = spec.words, encoder.frame, encoder.reads.truncation
         places = [unit_places.find(text, own, *how) for text, own in zip(columns[-1], whole, strict=True)]
@@ -97,7 +109,8 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         result = np.zeros((int(offsets[-1]), spec.width), np.float32)
         for rows in text_encoder.batches([own.windows for own in read], batch_size):
             windows = [window for row in rows for window in read[row].windows]
-            output, mask = encoder.run(windows, [types for row in rows for types in read[row].types])
+            with self.turn:
+                output, mask = encoder.run(windows, [types for row in rows for types in read[row].types])
             first = 0  # window of the batch
             for row in rows:
                 known = np.flatnonzero(places[row] >= 0)
@@ -111,12 +124,12 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         return Ragged(result, offsets)
 
 
-def _columns(data: Any, pair: bool) -> tuple[list[list[str]], Any]:
+def _columns(data: Any, pair: bool, accept_empty: bool) -> tuple[list[list[str]], Any]:
     """Return the texts of any accepted input, of pairs in two columns; and for pandas objects their index."""
     if pair:
         found, index = answers.pairs(data)
         return [[row[side] for row in found] for side in (0, 1)], index
-    values, index = answers.texts(data)
+    values, index = answers.texts(data, accept_empty)
     return [values], index
 
 

@@ -6,16 +6,14 @@ of a different name (`tracking.served_code`), so Baton need not be installed, an
 effect.
 
 Input: clips of sound, each as encoded bytes (WAV, FLAC, MP3, …), as a base64 string (bare or a `data:` URI)
-or as a file path; a single clip, a list, a Series, an array of objects, or a DataFrame whose first column is
-called `audio`.
+or as a `pathlib.Path`; a single clip, a list, a Series, an array of objects, or a DataFrame whose first
+column is called `audio`.
 Output: a DataFrame with one row per clip, as the model's task answers (see `pyfunc_image`). Params:
 `batch_size`.
 
-    mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["clip.flac"])
+    mlflow.pyfunc.load_model("models:/MODEL_ID").predict([pathlib.Path("clip.flac")])
 
-`mlflow models serve` accepts base64 strings in JSON but no paths, since a request must not read the server's
-files; to allow it, set SERVING_MODEL_CONFIG='{"serve_paths": true}'. `max_seconds` (of one clip) is another
-such setting.
+See `pyfunc_image` for paths, and `tasks.served_limits` for other settings, such as `max_seconds` of one clip.
 """
 
 from pathlib import Path

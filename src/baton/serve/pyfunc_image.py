@@ -6,19 +6,20 @@ of a different name (`tracking.served_code`), so Baton need not be installed, an
 effect.
 
 Input: images, each as encoded bytes (PNG, JPEG, HEIC, …), as a base64 string (bare or a `data:` URI) or as a
-file path; a single image, a list, a Series, an array of objects, or a DataFrame whose first column is called
-`image`.
+`pathlib.Path`; a single image, a list, a Series, an array of objects, or a DataFrame whose first column is
+called `image`.
 Output: a DataFrame with one row per image, as the model's task answers (`tasks.task_figures`) from the logits
 and the values fitted on validation, which are in `baton.json`. Params: `batch_size`.
 
-    mlflow.pyfunc.load_model("models:/MODEL_ID").predict(["image.png"])
+    mlflow.pyfunc.load_model("models:/MODEL_ID").predict([pathlib.Path("image.png")])
 
-`mlflow models serve` accepts base64 strings in JSON but no paths, since a request must not read the server's
-files; to allow it, set SERVING_MODEL_CONFIG='{"serve_paths": true}'. `max_pixels` (of one image) is another
-such setting.
+Strings are base64, never paths, since a request must not read the server's files; to allow paths, set
+SERVING_MODEL_CONFIG='{"serve_paths": true}' of a server, or pass `model_config={"serve_paths": True}` to
+`load_model`. `tasks.served_limits` lists the other settings.
 """
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ import torch
 
 from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
 from baton.serve.image_requests import ImageReader
-from baton.tasks import answers, served_files, task_figures
+from baton.tasks import answers, served_files, served_limits, task_figures
 
 BATCH_SIZE = 32
 
@@ -48,8 +49,12 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
 
         Raises:
             RuntimeError: If the weights do not match the config.
-            ValueError: If `max_pixels` in model_config is not a positive integer.
+            ValueError: If a setting in model_config is invalid.
         """
+        self.limits = served_limits.read(context.model_config, "images")
+        self.turn = (
+            threading.Lock()
+        )  # of one computation: several together would need several times the memory
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
         self.task = task_figures.of(task_spec.read(info))
@@ -57,7 +62,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         reads = input_spec.read(info["input"], "baton.json: input")
         assert isinstance(reads, input_spec.ImageInput), "models of other inputs are logged with another file"
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.reader = ImageReader(reads, context.model_config or {}, self.device)
+        self.reader = ImageReader(reads, self.limits, self.device)
         weights, self.head = saved_weights.read(folder, self.device)
         # config.json also sets the pooling that the head expects.
         self.backbone = timm.create_model(f"local-dir:{folder}", pretrained=False)
@@ -68,12 +73,14 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         """Classify images; the result has the input's index, if any.
 
         Raises:
-            ValueError: If the input is not a column of images, or a row's file is missing, not an image, or
-                enormous.
+            ValueError: If the input is not a column of images, a row's file is missing, not an image, or
+                enormous, or the request exceeds a limit.
             TypeError: If a row is neither bytes nor a string nor a path.
         """
+        batch_size = self.limits.batch_size(params, BATCH_SIZE)
         images, index = _images(model_input)
-        batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
+        self.limits.check_rows(len(images))
+        self.limits.check_files(images)
         return self.task.answer(self._predicted(images, batch_size), self.fitted, index)
 
     @torch.no_grad()
@@ -87,7 +94,8 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
             for start in range(0, len(images), batch_size):
                 rows = range(start, min(start + batch_size, len(images)))
                 pixels = self.reader.read(images, rows, threads)
-                result[start : start + batch_size] = self._logits(pixels).cpu().numpy()
+                with self.turn:
+                    result[start : start + batch_size] = self._logits(pixels).cpu().numpy()
         return result
 
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:

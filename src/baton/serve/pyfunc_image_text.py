@@ -5,16 +5,17 @@ from code") and runs the file when the model is loaded. In the logged model, the
 of a different name (`tracking.served_code`), so Baton need not be installed, and an installed version has no
 effect.
 
-Input: a DataFrame with the columns `image` (encoded bytes, a base64 string or a file path) and `text`, or a
-list of dicts with these keys. A row needs both: one without an image or without a text is refused.
+Input: a DataFrame with the columns `image` (encoded bytes, a base64 string or a `pathlib.Path`) and `text`,
+or a list of dicts with these keys. A row needs both: one without an image or without a text is refused.
 Output: a DataFrame with one row per input, as the model's task answers. Params: `batch_size`.
 
     mlflow.pyfunc.load_model("models:/MODEL_ID").predict(pandas.DataFrame({"image": …, "text": …}))
 
-See `pyfunc_image` for paths and `max_pixels`.
+See `pyfunc_image` for paths and settings.
 """
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
 from baton.serve import text_encoder
 from baton.serve.image_requests import ImageReader
 from baton.serve.text_encoder import TextEncoder
-from baton.tasks import answers, task_figures
+from baton.tasks import answers, served_limits, task_figures
 
 BATCH_SIZE = 32
 COLUMNS = ("image", "text")
@@ -48,8 +49,12 @@ class ImageTextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defin
 
         Raises:
             RuntimeError: If the weights do not match the configs.
-            ValueError: If `max_pixels` in model_config is not a positive integer.
+            ValueError: If a setting in model_config is invalid.
         """
+        self.limits = served_limits.read(context.model_config, "image_text")
+        self.turn = (
+            threading.Lock()
+        )  # of one computation: several together would need several times the memory
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
         self.task = task_figures.of(task_spec.read(info))
@@ -59,7 +64,7 @@ class ImageTextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defin
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         weights, self.head = saved_weights.read(folder, self.device)
         parts = {name: _part(weights, f"{name}.backbone.") for name in COLUMNS}
-        self.reader = ImageReader(reads.image, context.model_config or {}, self.device)
+        self.reader = ImageReader(reads.image, self.limits, self.device)
         # config.json also sets the pooling that the head expects.
         self.image = timm.create_model(f"local-dir:{folder / 'image'}", pretrained=False)
         self.image.load_state_dict(parts["image"])
@@ -73,12 +78,15 @@ class ImageTextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defin
         """Classify images with their texts; the result has the input's index, if any.
 
         Raises:
-            ValueError: If a column is missing, a text is empty, or an image's file is missing, not an image,
-                or enormous.
+            ValueError: If a column is missing, a text is empty, an image's file is missing, not an image,
+                or enormous, or the request exceeds a limit.
             TypeError: If an image is neither bytes nor a string nor a path, or a text is not a string.
         """
-        images, texts, index = _columns(model_input)
-        batch_size = int((params or {}).get("batch_size") or BATCH_SIZE)
+        batch_size = self.limits.batch_size(params, BATCH_SIZE)
+        images, texts, index = _columns(model_input, self.limits.accept_empty)
+        self.limits.check_rows(len(texts))
+        self.limits.check_texts(texts)
+        self.limits.check_files(images)
         return self.task.answer(self._predicted(images, texts, batch_size), self.fitted, index)
 
     @torch.no_grad()
@@ -91,16 +99,18 @@ class ImageTextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defin
         batch are in memory at a time.
         """
         result = np.zeros((len(texts), self.task.spec.width), np.float32)
-        read = self.text.read(texts) if texts else []
+        with self.turn:
+            read = self.text.read(texts) if texts else []
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
             for rows in text_encoder.batches([own.windows for own in read], batch_size):
                 pixels = self.reader.read(images, rows, threads)
-                features = {
-                    "image": self.image(pixels),
-                    "text": self.text.features([read[row] for row in rows]),
-                }
-                fused = torch.cat([self._normed(name, features[name]) for name in COLUMNS], dim=1)
-                result[rows] = self.head(fused).cpu().numpy()  # (batch, width)
+                with self.turn:
+                    features = {
+                        "image": self.image(pixels),
+                        "text": self.text.features([read[row] for row in rows]),
+                    }
+                    fused = torch.cat([self._normed(name, features[name]) for name in COLUMNS], dim=1)
+                    result[rows] = self.head(fused).cpu().numpy()  # (batch, width)
         return result
 
     def _normed(self, name: str, features: torch.Tensor) -> torch.Tensor:
@@ -112,7 +122,7 @@ def _part(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tens
     return {name.removeprefix(prefix): own for name, own in weights.items() if name.startswith(prefix)}
 
 
-def _columns(data: Any) -> tuple[list[Any], list[str], Any]:
+def _columns(data: Any, accept_empty: bool) -> tuple[list[Any], list[str], Any]:
     """Return the images and texts of any accepted input and, for a DataFrame, its index."""
     index = data.index if isinstance(data, pd.DataFrame) else None
     table = data if isinstance(data, pd.DataFrame) else pd.DataFrame(list(data))
@@ -126,11 +136,7 @@ def _columns(data: Any) -> tuple[list[Any], list[str], Any]:
         )
     images, texts = (table[name].tolist() if len(table) else [] for name in COLUMNS)
     for row, text in enumerate(texts):
-        hint = "fill or drop rows without a text"
-        if not isinstance(text, str):
-            raise answers.refused(TypeError, f"row {row} has no text", text, "a string", hint)
-        if not text.strip():
-            raise answers.refused(ValueError, f"row {row} has an empty text", text, "some words", hint)
+        answers.check_text(text, f"the text of row {row}", accept_empty)
     return images, texts, index
 
 

@@ -11,6 +11,7 @@ search, see `texts.generation`). Params: `batch_size`, by default 32, or fewer i
 """
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
 
 from baton.contracts import input_spec, saved_weights, task_spec, tied_weights
-from baton.tasks import answers, task_figures
+from baton.tasks import answers, served_limits, task_figures
 from baton.texts import document_windows, generation
 
 BATCH_SIZE = 32
@@ -38,7 +39,12 @@ class SequenceModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mis
 
         Raises:
             RuntimeError: If the weights do not match the config.
+            ValueError: If a setting in model_config is invalid.
         """
+        self.limits = served_limits.read(context.model_config, "text")
+        self.turn = (
+            threading.Lock()
+        )  # of one computation: several together would need several times the memory
         folder = Path(context.artifacts["model"])
         info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
         spec, reads = task_spec.read(info), input_spec.read(info["input"], "baton.json: input")
@@ -61,16 +67,25 @@ class SequenceModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mis
         """Write a text for each input; the result has the input's index, if any.
 
         Raises:
-            ValueError: If the input is not a column of texts.
+            ValueError: If the input is not a column of texts, a text is empty, or the request exceeds a
+                limit.
             TypeError: If a row is not text.
         """
-        texts, index = answers.texts(model_input)
-        batch_size = int((params or {}).get("batch_size") or max(BATCH_SIZE // self.spec.beams, 1))
+        texts, index = answers.texts(model_input, self.limits.accept_empty)
+        self.limits.check_rows(len(texts))
+        self.limits.check_texts(texts)
+        batch_size = self._batch_size(params)
         return self.task.answer(self._written(texts, batch_size), {}, index)
+
+    def _batch_size(self, params: dict[str, Any] | None) -> int:
+        """Return the batch size asked for; MLflow fills in the signature's, which is that for one beam."""
+        asked = self.limits.batch_size(params, BATCH_SIZE)
+        return max(BATCH_SIZE // self.spec.beams, 1) if asked == BATCH_SIZE else asked
 
     def _written(self, texts: list[str], batch_size: int) -> list[str]:
         """Return a text for each input; batches consist of inputs of similar length."""
-        whole = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        with self.turn:
+            whole = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         read = [self.frame.read(own.ids, self.truncation)[0][0] for own in whole]
         order = sorted(range(len(read)), key=lambda row: len(read[row]))
         written = [""] * len(texts)
@@ -82,7 +97,10 @@ class SequenceModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mis
             for place, row in enumerate(rows):
                 tokens[place, : len(read[row])] = torch.tensor(read[row])
                 mask[place, : len(read[row])] = 1
-            found = generation.generate(self.model, tokens.to(self.device), mask.to(self.device), self.how)
+            with self.turn:
+                found = generation.generate(
+                    self.model, tokens.to(self.device), mask.to(self.device), self.how
+                )
             for row, text in zip(
                 rows, generation.decoded(self.tokenizer, found.cpu(), self.spec.end), strict=True
             ):

@@ -12,6 +12,8 @@ from baton.contracts.input_spec import TextInput
 from baton.texts import document_windows, pair_windows
 from baton.texts.pair_windows import PairFrame, Read
 
+PORTION = 256  # texts tokenized at once: a token takes many times the memory of its id
+
 
 class TextEncoder:
     """A transformers encoder with its tokenizer, which pools as `models.text_model` does."""
@@ -44,8 +46,12 @@ class TextEncoder:
 
     def read(self, *columns: list[str]) -> list[Read]:
         """Return what is read of each text, or of each pair of texts in two columns."""
-        whole = [self.tokenizer.encode_batch_fast(texts, add_special_tokens=False) for texts in columns]
-        return [self.kept(row) for row in zip(*whole, strict=True)]
+        found: list[Read] = []
+        for first in range(0, len(columns[0]), PORTION):
+            some = (texts[first : first + PORTION] for texts in columns)
+            whole = [self.tokenizer.encode_batch_fast(texts, add_special_tokens=False) for texts in some]
+            found += [self.kept(row) for row in zip(*whole, strict=True)]
+        return found
 
     def encoded(self, *columns: list[str]) -> list[tuple[Encoding, ...]]:
         """Return the tokens of each text, or of both texts of a pair, with their characters."""

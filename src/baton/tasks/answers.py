@@ -3,6 +3,8 @@
 Columns of its answer are named here too.
 """
 
+import re
+import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +13,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from baton.contracts import unseen
+
 PROBABILITY = "probability_"  # with a name after it: the column of the name's probability
 SOME = 3  # names in a message
 Pairs = list[tuple[str, str]]
 SHOWN = 60  # characters of an input that an error message shows
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def column(data: Any, name: str, lone: type | tuple[type, ...]) -> tuple[list[Any], Any]:
@@ -39,23 +44,52 @@ def column(data: Any, name: str, lone: type | tuple[type, ...]) -> tuple[list[An
         data = data[first]
     if isinstance(data, lone):
         return [data], index
-    return np.asarray(data, dtype=object).reshape(-1).tolist(), index
+    return _values(data, name), index
 
 
-def texts(data: Any) -> tuple[list[str], Any]:
+def _values(data: Any, name: str) -> list[Any]:
+    """Return one value per row of a list, a Series or an array, which may be a column of one value each.
+
+    Raises:
+        ValueError: If a row has several values.
+    """
+    try:
+        values = np.asarray(data, dtype=object)
+    except ValueError:  # rows of several shapes
+        values = np.empty((1, 0, 0), dtype=object)
+    if values.ndim > 2 or (values.ndim == 2 and values.shape[1] != 1):
+        hint = f"send a list of single values, or a table whose first column is {name!r}"
+        raise refused(ValueError, "a row is a list of values", data, f"one {name} in each row", hint)
+    return values.reshape(-1).tolist()
+
+
+def texts(data: Any, accept_empty: bool = False) -> tuple[list[str], Any]:
     """Return the texts of any accepted input and, for pandas objects, their index.
 
     Raises:
-        ValueError: If the DataFrame's first column has a different name.
+        ValueError: If the DataFrame's first column has a different name, or a text is empty.
         TypeError: If a row is not text.
     """
     values, index = column(data, "text", str)
     for row, value in enumerate(values):
-        if not isinstance(value, str):
-            raise refused(
-                TypeError, f"row {row} is not text", value, "a string", "fill or drop missing texts"
-            )
+        check_text(value, f"row {row}", accept_empty)
     return values, index
+
+
+def check_text(value: Any, place: str, accept_empty: bool = False) -> None:
+    """Refuse what is no text, or empty: a model would answer it with some label, and confidently.
+
+    Raises:
+        TypeError: If it is not text.
+        ValueError: If nothing in it is visible, or it is not valid Unicode.
+    """
+    hint = "fill or drop missing texts"
+    if not isinstance(value, str):
+        raise refused(TypeError, f"{place} is not text", value, "a string", hint)
+    if not accept_empty and not value.strip(unseen.UNSEEN):
+        raise refused(ValueError, f"{place} is empty", value, "a text with something visible", hint)
+    if LONE_SURROGATE.search(value):
+        raise refused(ValueError, f"{place} is not valid Unicode", value, "no lone surrogates", hint)
 
 
 @dataclass(frozen=True)
@@ -114,9 +148,11 @@ def pairs(data: Any) -> tuple[Pairs, Any]:
     found: Pairs = []
     for number, row in enumerate(rows):
         both = tuple(row) if isinstance(row, tuple | list | np.ndarray) else (row,)
+        problem, hint = f"row {number} is not a pair of texts", "fill or drop rows that lack a text"
         if len(both) != 2 or not all(isinstance(one, str) and one.strip() for one in both):
-            problem, hint = f"row {number} is not a pair of texts", "fill or drop rows that lack a text"
             raise refused(TypeError, problem, row, "two texts, neither empty", hint)
+        for one in both:
+            check_text(one, f"row {number}", accept_empty=True)
         found.append(both)
     return found, index
 
@@ -127,5 +163,9 @@ def refused(kind: type[Exception], problem: str, got: Any, expected: str, hint: 
 
 
 def _shown(value: Any) -> str:
-    text = repr(value[: 2 * SHOWN] if isinstance(value, str | bytes) else value)
+    text = (
+        reprlib.repr(value)
+        if isinstance(value, list | tuple | dict | np.ndarray)
+        else repr(value[: 2 * SHOWN] if isinstance(value, str | bytes) else value)
+    )
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -1,6 +1,8 @@
 """Encoded files as inputs of a served model: bytes, base64 or a path -> the content.
 
-Paths are read only if they are allowed: a request must not read the server's files.
+A string is a path only if that is allowed (`serve_paths`): whoever sends a request, also to a web service of
+one's own around `load_model`, must not read files of the machine. A `pathlib.Path` cannot come from a
+request.
 """
 
 import base64
@@ -11,8 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from baton.tasks import answers
+from baton.tasks import answers, served_limits
 
+OPT_IN = (
+    """; for the path of a file on the model's machine pass a pathlib.Path, or allow strings: start the """
+    """server with SERVING_MODEL_CONFIG='{"serve_paths": true}', or load the model with """
+    """model_config={"serve_paths": True}"""
+)
 LONE = (str, bytes, bytearray, memoryview, os.PathLike)  # the types of a single file
 
 
@@ -25,12 +32,8 @@ class Files:
     formats: str  # `PNG, JPEG, …`
     recognized: Callable[[bytes], bool]  # whether bytes are such a file; base64 without `data:` must be
 
-    def paths_allowed(self, serve_paths: bool) -> bool:
-        """Return whether paths are read: not by a server, unless its settings allow it."""
-        return serve_paths or os.environ.get("_MLFLOW_IS_IN_SERVING_ENVIRONMENT") != "true"
-
     def content(self, value: Any, row: int, paths: bool) -> bytes:
-        """Return the file given as bytes, in base64 or, if `paths` are allowed, as a path.
+        """Return the file given as bytes, in base64, as a `Path` or, if `paths` are allowed, as its string.
 
         Raises:
             ValueError: If it is no such file.
@@ -38,7 +41,7 @@ class Files:
         """
         if isinstance(value, bytes | bytearray | memoryview):
             return bytes(value)
-        if isinstance(value, os.PathLike) and paths:
+        if isinstance(value, os.PathLike) and (paths or not served_limits.serving()):
             return self._read(Path(value), row, "not an existing file")
         if not isinstance(value, str):
             expected = f"the bytes of a {self.formats}, or a base64 string of them" + (
@@ -53,8 +56,7 @@ class Files:
         if uri or not paths:
             hint = "send the content of the file in base64"
             if not uri:
-                hint += "; to let this server read its own files, start it with "
-                hint += """SERVING_MODEL_CONFIG='{"serve_paths": true}'"""
+                hint += OPT_IN
             problem = f"row {row} is not {self.one} in base64"
             expected = f"the content of a {self.formats} in base64"
             raise answers.refused(ValueError, problem, value, expected, hint)

@@ -18,7 +18,7 @@ from baton.contracts import fitted_values, task_spec
 from baton.contracts.input_spec import InputSpec
 from baton.contracts.task_spec import TaskSpec
 from baton.tasks import task_figures
-from baton.tracking import pipelines, served_code, served_inputs
+from baton.tracking import model_files, pipelines, served_code, served_inputs
 from baton.tracking.store import Store, param_items
 
 BATCH_SIZE = 32
@@ -61,6 +61,9 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
                 input_example=_rows(entry["example"]),
                 pip_requirements=entry["requirements"],
             )
+        # First: a model whose files are there, and whose digest is not, could not be told from a forged one.
+        tags = {model_files.FILES_SHA256: model_files.digest(target)}
+        store.client.set_logged_model_tags(model.model_id, tags)
         store.client.log_model_artifacts(model.model_id, str(target))
     store.client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
@@ -154,17 +157,16 @@ def signature(task: TaskSpec, reads: InputSpec) -> ModelSignature:
     """Return a signature with one input column, or two of pairs, and the columns of the answer as outputs.
 
     The columns have no names, since MLflow would refuse a plain list otherwise, but for those of different
-    types: rows are then a DataFrame, or dicts. Images come as bytes and as strings. Of MLflow's types only
-    `any` passes both unchanged: `binary` would decode some JSON requests from base64 but not others, and turn
-    a path into bytes.
+    types: rows are then a DataFrame, or dicts. All are of MLflow's type `any`, the only one that passes
+    values unchanged: `string` would turn numbers, null and `true` into texts, which a model would classify;
+    `binary` would decode some JSON requests from base64 but not others, and turn a path into bytes.
     """
     types = {str: DataType.string, int: DataType.long, float: DataType.double}
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(types[kind], name) for name, kind in task_figures.of(task).columns.items()
     ]
     params = ParamSchema([ParamSpec("batch_size", DataType.long, BATCH_SIZE)])
-    types_of: dict[str, DataType | AnyType] = {"string": DataType.string, "any": AnyType()}
     inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(types_of[kind], name or None) for name, kind in served_inputs.of(reads).columns
+        ColSpec(AnyType(), name or None) for name in served_inputs.of(reads).columns
     ]
     return ModelSignature(Schema(inputs), Schema(outputs), params)

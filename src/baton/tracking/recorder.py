@@ -115,7 +115,7 @@ class JournalRun(Run):
             "info": info,
             "requirements": requirements,
             "code": code,
-            "config": self._serving,
+            "config": served_inputs.settings(info, self._serving or {}),
             "example": list(example),
         }
         self._append("model", name=name, path=path.as_posix(), file=self._writer.keep(path), **about)
@@ -210,12 +210,17 @@ def _begin(
         opened.append("open", time=journal.now(), **about)
         prepared = active.preprocess
         match prepared:
-            case params.ImagePreprocess() | params.ImageTextPreprocess():
-                serving: dict[str, Any] | None = {"serve_paths": False, "max_pixels": prepared.max_pixels}
+            case params.ImagePreprocess():
+                serving: dict[str, Any] = {"max_pixels": prepared.max_pixels}
+            case params.ImageTextPreprocess():
+                serving = {
+                    "max_pixels": prepared.max_pixels,
+                    "accept_empty": prepared.checks.empty == "keep",
+                }
             case params.AudioPreprocess():
-                serving = {"serve_paths": False, "max_seconds": prepared.max_seconds}
+                serving = {"max_seconds": prepared.max_seconds}
             case params.TextPreprocess():
-                serving = None
+                serving = {"accept_empty": prepared.checks.empty == "keep"}
         return JournalRun(name, opened, about["store"]["uri"], clock.perf_counter() - since, serving)
     except (OSError, BatonError) as error:  # a full or read-only disk must not stop training
         console.warn("tracking", f"this stage is not recorded: {error}")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from baton.contracts import encoder_library, input_spec, task_spec
 from baton.contracts.input_spec import (
@@ -19,6 +19,7 @@ from baton.contracts.input_spec import (
     Windows,
 )
 from baton.contracts.task_spec import TaskSpec
+from baton.tasks import served_limits
 
 OF_TIMM = ("timm", "torchvision")  # timm imports torchvision
 
@@ -30,12 +31,27 @@ class Served:
     main: str  # the file that MLflow runs; it is not imported: `serve` is a layer above `tracking`
     packages: tuple[str, ...]  # requirements
     model_type: str  # as MLflow shows it
-    # MLflow's names and types of the input's columns; one without a name takes plain lists.
-    columns: tuple[tuple[str, Literal["string", "any"]], ...]
+    columns: tuple[str, ...]  # MLflow's names of the input's columns; one without a name takes plain lists
     accepted: str  # what `predict` takes
     imports: tuple[str, ...]  # lines of an example
     example: str  # the argument of `predict` in it
     reads: str  # how much of an input the model reads
+
+
+def settings(info: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the model_config of a model, given its baton.json and what params say of its limits."""
+    kind: served_limits.Kind
+    match read(info):
+        case TextInput():
+            kind = "text"
+        case ImageInput():
+            kind = "images"
+        case AudioInput():
+            kind = "audio"
+        case ImageTextInput():
+            kind = "image_text"
+    names = served_limits.NAMES[kind]
+    return served_limits.written(kind, **{name: known[name] for name in known if name in names})
 
 
 def of_folder(folder: Path) -> Served:
@@ -68,7 +84,7 @@ def _of(spec: InputSpec) -> Served:
                 main="serve/pyfunc.py",
                 packages=("mlflow", "torch", "transformers", "tokenizers", "safetensors", "pandas", "numpy"),
                 model_type="text model",
-                columns=(("", "string"),) * (2 if pair else 1),
+                columns=("",) * (2 if pair else 1),
                 accepted="pairs of raw texts, string (a list of pairs, or a DataFrame whose first columns "
                 "are `text` and `text_pair`)"
                 if pair
@@ -84,11 +100,12 @@ def _of(spec: InputSpec) -> Served:
                 packages=tuple(dict.fromkeys((*of_image.packages, *of_text.packages))),
                 model_type="image and text model",
                 accepted="images with texts: a DataFrame with columns `image` (PNG, JPEG, … as bytes, as "
-                "base64 strings, or as paths) and `text` (raw text), or a list of dicts with these keys",
-                imports=("import pandas",),
-                example='pandas.DataFrame({"image": ["picture.png"], "text": ["raw text"]})',
+                "base64 strings, or as `pathlib.Path`) and `text` (raw text), or a list of dicts with these "
+                "keys",
+                imports=("import pandas", "from pathlib import Path"),
+                example='pandas.DataFrame({"image": [Path("picture.png")], "text": ["raw text"]})',
                 reads=f"{of_image.reads} {of_text.reads}",
-                columns=(("image", "any"), ("text", "string")),
+                columns=("image", "text"),
             )
         case ImageInput(size=(height, width), channels=channels):
             colours = "grey" if channels == 1 else "RGB"
@@ -106,11 +123,11 @@ def _of(spec: InputSpec) -> Served:
                     "numpy",
                 ),
                 model_type="image model",
-                columns=(("", "any"),),
-                accepted="images: PNG, JPEG, … as bytes, as base64 strings, or as paths "
+                columns=("",),
+                accepted="images: PNG, JPEG, … as bytes, as base64 strings, or as `pathlib.Path` "
                 "(a list, Series, array of objects, or a DataFrame whose first column is `image`)",
                 imports=("from pathlib import Path",),
-                example='["picture.png", Path("another.jpg").read_bytes()]',
+                example='[Path("picture.png"), Path("another.jpg").read_bytes()]',
                 reads=f"Reads {width}x{height} pixels, {colours}; larger and smaller images are resized.",
             )
         case AudioInput():
@@ -128,11 +145,12 @@ def _of(spec: InputSpec) -> Served:
                     "numpy",
                 ),
                 model_type="audio model",
-                columns=(("", "any"),),
-                accepted="clips of sound: WAV, FLAC, MP3, … as bytes, as base64 strings, or as paths "
-                "(a list, Series, array of objects, or a DataFrame whose first column is `audio`)",
+                columns=("",),
+                accepted="clips of sound: WAV, FLAC, MP3, … as bytes, as base64 strings, or as "
+                "`pathlib.Path` (a list, Series, array of objects, or a DataFrame whose first column is "
+                "`audio`)",
                 imports=("from pathlib import Path",),
-                example='["clip.wav", Path("another.flac").read_bytes()]',
+                example='[Path("clip.wav"), Path("another.flac").read_bytes()]',
                 reads=f"Reads {spec.seconds:g} s at {spec.sample_rate:,} Hz, of a longer clip the "
                 f"{'middle' if spec.part == 'centre' else 'beginning'}; silence follows a shorter one.",
             )

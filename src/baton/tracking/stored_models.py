@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import mlflow.artifacts
 from mlflow.entities import LoggedModel, Run
 from mlflow.exceptions import MlflowException
 
 from baton import params
 from baton.errors import TrackingError
-from baton.tracking import links, pipelines
+from baton.tracking import links, model_files, pipelines
 from baton.tracking.store import Store, open_store, usable
 
 # Tags of a version: the logged model, and its folder's digest.
@@ -28,9 +27,13 @@ def fetch(settings: params.MlflowTracking, base: params.LoggedBase, target: Path
                 expected=f"the {model.name} of run {model.source_run_id}",
                 hint="restore them, or choose another base",
             )
-        mlflow.set_tracking_uri(store.client.tracking_uri)
-        fetched = mlflow.artifacts.download_artifacts(f"models:/{model.model_id}", dst_path=str(target))
-        return Path(fetched) / "artifacts" / Path(model.tags["path"]).name  # the model folder keeps its name
+        named = f"models:/{model.model_id}"
+        fetched = model_files.fetch(store.client, named, target)
+        # Weights and config are taken from it, whose own digest params pin, and no code: a model that was
+        # logged before there were digests of all files is as good.
+        if model_files.FILES_SHA256 in model.tags:
+            model_files.check(fetched, model.tags, named)
+        return fetched / "artifacts" / Path(model.tags["path"]).name  # the model folder keeps its name
 
 
 def find(store: Store, base: params.LoggedBase) -> LoggedModel:

@@ -1,5 +1,6 @@
 """Promotion: the gate's recorded verdict on the challenger, and the aliases that follow it."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from mlflow.entities.model_registry import ModelVersion
 from baton import params
 from baton.errors import ModelError
 from baton.evaluate.report.cards.markdown import code, escaped
-from baton.lifecycle import test_table
+from baton.lifecycle import test_table, verified
 from baton.lifecycle.promotion import (
     gate,
     history,
@@ -25,6 +26,7 @@ from baton.lifecycle.promotion.moving import complete
 from baton.lifecycle.promotion.verdicts import Check, Verdict
 from baton.lifecycle.registry import CHALLENGER, CHAMPION, GATE, ROLLED_BACK, SHA256, Registry, now, number
 from baton.tasks import figure_scale, task_figures
+from baton.tracking.model_files import FILES_SHA256
 
 MARK = "\n\n## Gate\n\n"
 VERDICT = "verdict.json"
@@ -78,7 +80,8 @@ def judge(registry: Registry, settings: params.Promotion, challenger: ModelVersi
     """Judge a version and record the verdict; move no alias.
 
     Raises:
-        ModelError: a model cannot be scored, or the champion's alias was lost or moved without a record.
+        ModelError: a model cannot be scored, its files are not those that were registered, or the champion's
+            alias was lost or moved without a record.
         ParamsError: `promotion.metric` is not a figure of the table's task.
     """
     promotion_record.check(registry)
@@ -95,12 +98,11 @@ def judge(registry: Registry, settings: params.Promotion, challenger: ModelVersi
         text = f"{found}; `baton promote --to {number(challenger)}` makes this version the champion"
         verdict = Verdict((Check("task", False, text),), {})
     else:
-        rows = {
-            registry.uri(version): registry.training_rows(version)
-            for version in (challenger, champion)
-            if version
-        }
-        scored = scoring.score(rows, table, registry.client.tracking_uri, settings.latency_samples)
+        versions = [version for version in (challenger, champion) if version]
+        rows = {registry.uri(version): registry.training_rows(version) for version in versions}
+        with contextlib.ExitStack() as stack:
+            folders = [stack.enter_context(verified.fetched(registry, version)) for version in versions]
+            scored = scoring.score(rows, folders, table, settings.latency_samples)
         metric = figure_scale.of(task_figures.of(table.task), settings.metric)
         marks = history.marks(registry, table.sha256, metric, GATE + ROLLED_BACK)
         both = scored[registry.uri(challenger)], scored[registry.uri(champion)] if champion else None
@@ -240,6 +242,11 @@ def _record(
         "champion": number(champion) if champion else None,
         "sha256": {
             number(version): version.tags.get(SHA256, "") for version in (challenger, champion) if version
+        },
+        "files_sha256": {
+            number(version): version.tags.get(FILES_SHA256, "")
+            for version in (challenger, champion)
+            if version
         },
         "passed": verdict.passed,
         "mode": "enabled" if enabled else "dry-run",

@@ -1,9 +1,11 @@
 """Score registered models on the test table, each in a separate process so that no model can affect another.
 
-    python -m baton.lifecycle.promotion.scoring MODEL TABLE OUT LATENCY_SAMPLES STORE
+    python -m baton.lifecycle.promotion.scoring MODEL FOLDER TABLE OUT LATENCY_SAMPLES
 
-MODEL is `models:/NAME/VERSION`, TABLE a Parquet table such as data/clean/test.parquet. The model is loaded as
-its users load it (`mlflow.pyfunc.load_model`) and reads raw texts or encoded images. The folder OUT holds
+MODEL is `models:/NAME/VERSION`, FOLDER has its files (`lifecycle.verified`), TABLE is a Parquet table such as
+data/clean/test.parquet. The model is loaded as its users load it (`mlflow.pyfunc.load_model`) and reads raw
+texts or encoded images. Its code gets no credentials: the process has a scrubbed environment and knows no
+store. The folder OUT holds
 its answers (Parquet, one row per row of TABLE) and its size in bytes. Models are loaded in parallel, which
 takes longest, and scored one after the other; then they take turns at single samples, so that a busy machine
 slows all of them alike. A process does what each line on its standard input asks for: `score`, or the index
@@ -11,12 +13,13 @@ of a sample to time; its answer is a line that begins with `MARK`.
 """
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -33,6 +36,7 @@ from baton.evaluate import timing
 from baton.lifecycle import test_table
 from baton.lifecycle.promotion.gate import Scored
 from baton.lifecycle.promotion.verdicts import SOME
+from baton.processes import clean_environment
 from baton.tasks import task_figures
 
 ANSWERS, SIZE = "answers.parquet", "size.json"  # of one process
@@ -42,14 +46,17 @@ LIMITS = timing.Limits(rounds=1, precision=0.05, seconds=30.0, confidence=0.95)
 
 
 def score(
-    models: Mapping[str, frozenset[str] | None], table: test_table.Table, store: str, latency_samples: int
+    models: Mapping[str, frozenset[str] | None],
+    folders: Sequence[Path],
+    table: test_table.Table,
+    latency_samples: int,
 ) -> dict[str, Scored]:
     """Score each model in a new process.
 
     Args:
         models: address, `models:/NAME/VERSION` -> digests of the rows it was trained on.
+        folders: the verified files of each.
         table: the test table.
-        store: the address of the tracking store and registry.
         latency_samples: the number of single samples to time, spread over the table.
 
     Raises:
@@ -58,18 +65,15 @@ def score(
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         started: dict[str, _Scorer] = {}
-        for place, uri in enumerate(models):
+        for place, (uri, files) in enumerate(zip(models, folders, strict=True)):
             command = [
-                sys.executable,
-                "-m",
-                "baton.lifecycle.promotion.scoring",
-                uri,
-                str(table.path),
-                str(folder / str(place)),
+                *(sys.executable, "-m", "baton.lifecycle.promotion.scoring"),
+                *(uri, str(files), str(table.path), str(folder / str(place)), str(latency_samples)),
             ]
             errors = stack.enter_context((folder / f"{place}.err").open("w+"))
             process = subprocess.Popen(
-                [*command, str(latency_samples), store],
+                command,
+                env=clean_environment.scrubbed(os.environ, folder),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -139,17 +143,13 @@ def _read(path: Path, latencies: NDArray[np.float64], training_rows: frozenset[s
     return Scored(pd.read_parquet(path / ANSWERS), size, latencies, training_rows)
 
 
-def main(uri: str, path: str, out: str, samples: str, store: str) -> None:
+def main(uri: str, files: str, path: str, out: str, samples: str) -> None:
     """Run the scoring process."""
     tracking.prepare()
     import mlflow
 
-    mlflow.set_tracking_uri(store)
-    mlflow.set_registry_uri(store)
-    table = test_table.read(Path(path))
-    fetched, results = Path(out, "model"), Path(out)
-    fetched.mkdir(parents=True)
-    folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(fetched)))
+    table, folder, results = test_table.read(Path(path)), Path(files), Path(out)
+    results.mkdir(parents=True)
     model = mlflow.pyfunc.load_model(str(folder))
     _refuse_half_a_pair(model, table, uri)
     timed: list[Any] = []

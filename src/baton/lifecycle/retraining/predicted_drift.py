@@ -6,7 +6,7 @@ the other side is val of data/clean, which only served to select it.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,7 +30,12 @@ ROWS = 1000  # the most rows of each side that are predicted: those with the sma
 
 
 def distance(
-    uri: str, val: Path, known: frozenset[str], sample: Sample, places: Sequence[int]
+    uri: str,
+    load: Callable[[], Any],
+    val: Path,
+    known: frozenset[str],
+    sample: Sample,
+    places: Sequence[int],
 ) -> Distance | None:
     """Measure the distance between the labels a model predicts for val and for new rows.
 
@@ -38,6 +43,7 @@ def distance(
 
     Args:
         uri: the model, `models:/NAME/VERSION`.
+        load: returns it, loaded from verified files.
         val: the table in data/clean.
         known: digests of the rows that the model was trained or selected on.
         sample: the new rows.
@@ -57,9 +63,7 @@ def distance(
     own = {place for place in first if digests[place] in known}
     if not own:
         return None
-    import mlflow
-
-    model = mlflow.pyfunc.load_model(uri)
+    model = load()
     chosen = sorted(sample.apart(places), key=lambda place: sample.keys[place])[:ROWS]
     rows = enumerate(row for some in test_table.inputs(val, sample.kind) for row in some)
     task = task_spec.read_file(val.parent)

@@ -15,7 +15,7 @@ from rich.markup import escape
 from baton import console, params, storage, tracking
 from baton.errors import OutputError
 from baton.evaluate.report.cards.markdown import code, escaped, fenced, paragraph, table
-from baton.lifecycle import registration, registry, test_table
+from baton.lifecycle import registration, registry, test_table, verified
 from baton.lifecycle.promotion import gate, moving, promote, promotion_record, task_match
 from baton.lifecycle.retraining import (
     checkout,
@@ -116,6 +116,7 @@ def _why(own: registry.Registry, active: params.Params, agreed: params.Promotion
     rows = test_table.read(Path(agreed.test))  # checked before hours of training
     task_match.check(own, active, rows)
     gate.check_metric(agreed, rows.task)
+    verified.check_champion(own)
     return decision.decide(own, active.retrain)
 
 

@@ -20,7 +20,7 @@ from baton.contracts import text_pairs
 from baton.errors import DataError, ModelError, ParamsError, UndecodableError
 from baton.images import decoding
 from baton.images.bit_depth import BITS_16
-from baton.lifecycle import registry
+from baton.lifecycle import registry, verified
 from baton.lifecycle.retraining import drift, images_with_texts, predicted_drift, samples, sound_levels
 from baton.lifecycle.retraining.samples import Sample
 from baton.sounds import audio_decoding
@@ -77,7 +77,14 @@ def judge(own: registry.Registry, settings: params.Params, path: Path, predict: 
     sample = read(path, settings.preprocess, settings.task, bits, settings.source)
     places, uri = samples.unseen(sample, known), own.uri(champion)
     by_model = (
-        predicted_drift.distance(uri, registry.CLEAN / "val.parquet", known, sample, places)
+        predicted_drift.distance(
+            uri,
+            lambda: verified.load(own, champion),
+            registry.CLEAN / "val.parquet",
+            known,
+            sample,
+            places,
+        )
         if predict
         else None
     )
