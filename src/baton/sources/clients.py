@@ -18,7 +18,7 @@ from pathlib import Path
 
 from baton import params, storage
 from baton.errors import SourceError
-from baton.sources import archives, fetch_cache
+from baton.sources import archives, fetch_cache, transfer_progress
 
 # `--only-binary`: pip reads the metadata of a source distribution by running its code.
 PIP_WHEELS = ("--only-binary=:all:", "--require-hashes")
@@ -246,7 +246,7 @@ def run(command: Sequence[str], title: str, scratch: Path) -> tuple[int, str]:
             lines.append(line)
             if size := SIZE.search(line.rstrip()):
                 total = float(size[1] or size[3]) * UNITS[size[2] or size[4]]
-                stack.enter_context(fetch_cache.watched(scratch, f"download {title}", total))
+                stack.enter_context(transfer_progress.watched(scratch, f"download {title}", total))
         process.wait()
     return process.returncode, "".join(lines)
 
