@@ -301,13 +301,13 @@ def test_soft_labels_that_are_not_there_are_named(workplace: Path) -> None:
 
 
 def test_linked_folders_are_read_and_a_circle_is_named(workplace: Path) -> None:
-    for path in (Path("elsewhere/1.txt"), Path("inbox/mails/ham/2.txt")):
+    for path in (Path("inbox/elsewhere/1.txt"), Path("inbox/mails/ham/2.txt")):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
-    Path("inbox/mails/spam").symlink_to(Path("elsewhere").absolute())
+    Path("inbox/mails/spam").symlink_to(Path("inbox/elsewhere").absolute())
     fetching.fetch_source(local(train="inbox/mails"), Path("data/raw"))
     assert sorted(path.name for path in Path("data/raw/train").rglob("*.txt")) == ["1.txt", "2.txt"]
-    Path("elsewhere/again").symlink_to(Path("inbox/mails").absolute())
+    Path("inbox/elsewhere/again").symlink_to(Path("inbox/mails").absolute())
     with pytest.raises(
         SourceError, match=r"(?s)again leads to a folder that contains it.*next: +remove the link"
     ):

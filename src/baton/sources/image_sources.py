@@ -11,7 +11,7 @@ import numpy as np
 
 from baton import console, params, storage
 from baton.errors import SourceError
-from baton.sources import idx, image_folders, local_files, packages, torchvision_sets
+from baton.sources import idx, image_folders, inbox_links, local_files, packages, torchvision_sets
 from baton.tables.image_tables import Images, RawImage, Writer, numbered
 
 ImageSource = (
@@ -116,7 +116,8 @@ def _locate(source: params.IdxSource) -> dict[str, Path]:
 
 def _either(path: Path) -> Path | None:
     other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(f"{path.name}.gz")
-    return next((candidate for candidate in (path, other) if candidate.is_file()), None)
+    found = next((candidate for candidate in (path, other) if candidate.is_file()), None)
+    return None if found is None else inbox_links.checked(found)
 
 
 def _check_pins(source: params.IdxSource, files: dict[str, Path]) -> None:
