@@ -10,11 +10,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from baton import params
-from baton.errors import DataError
+from baton.errors import DataError, ParamsError
 from baton.workspace.commands import changed_files, run
 from baton.workspace.dvc_files import LOCK
 
@@ -32,9 +29,9 @@ class Graph:
         """
         self.where = where
         try:
-            stages = YAML(typ="safe", pure=True).load(text)["stages"]
+            stages = params.parse(text, "dvc.lock")["stages"]
             self.stages: Mapping[str, Mapping[str, Any]] = dict(stages or {})
-        except (YAMLError, KeyError, TypeError) as error:
+        except (ParamsError, KeyError, TypeError) as error:
             got = " ".join(str(error).split())[:200]
             raise DataError(
                 f"the dvc.lock of {where} cannot be read", got=got, expected="a file written by DVC"

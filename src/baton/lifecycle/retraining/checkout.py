@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from baton import console, params, storage
 from baton.errors import OutputError, ParamsError
 from baton.lifecycle import registry
 from baton.lifecycle.promotion import promote
+from baton.params import yaml_text
 from baton.tracking.stored_models import TEACHER_SHA256
 from baton.workspace.commands import done, run
 from baton.workspace.dvc_files import LOCK
@@ -35,7 +34,7 @@ def override(overrides: Sequence[str]) -> None:
 def start_from_champion(own: registry.Registry) -> None:
     """Write the champion's teacher into `base` as version and digest; keep an interrupted job's entry."""
     champion = own.alias(registry.CHAMPION)
-    raw = YAML(typ="safe", pure=True).load(run("git", "show", f"HEAD:./{params.PATH.name}"))
+    raw = params.parse(run("git", "show", f"HEAD:./{params.PATH.name}"), f"HEAD:{params.PATH.name}")
     if champion is None or params.read_raw().get("base") != raw.get("base"):
         return
     if (digest := champion.tags.get(TEACHER_SHA256)) is None:
@@ -51,7 +50,7 @@ def start_from_champion(own: registry.Registry) -> None:
         "sha256": digest,
         "licence": licence,
     }
-    yaml = YAML()
+    yaml = yaml_text.reader(round_trip=True)
     yaml.width = WIDTH
     raw = yaml.load(params.PATH)
     raw["base"] = started
