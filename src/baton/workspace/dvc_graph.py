@@ -12,7 +12,7 @@ from typing import Any
 
 from baton import params
 from baton.errors import DataError, ParamsError
-from baton.workspace.commands import changed_files, run
+from baton.workspace.commands import changed_files, is_commit, run
 from baton.workspace.dvc_files import LOCK
 
 CODE = ("src/", "stages/", "requirements.lock")
@@ -108,8 +108,11 @@ def of_workspace() -> Graph | None:
 
 
 def of_commit(commit: str) -> Graph | None:
-    """Return the graph of a commit, if Git has it."""
-    done = subprocess.run(["git", "show", f"{commit}:./{LOCK}"], capture_output=True, text=True, check=False)
+    """Return the graph of a commit, if it is a commit's whole name and Git has it."""
+    if not is_commit(commit):
+        return None
+    words = ["git", "show", "--end-of-options", f"{commit}:./{LOCK}"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     return Graph(done.stdout, f"commit {commit[:8]}") if done.returncode == 0 else None
 
 

@@ -79,7 +79,7 @@ def _why(own: registry.Registry, active: params.Params) -> str:
     """Bring the data here; return why to train on it, see `decision.decide`."""
     _say("data")
     if tracked := run("git", "ls-files", "-z", "--", "*.dvc").split("\0")[:-1]:
-        dvc("pull", "--quiet", *tracked)  # the user's own files
+        dvc("pull", "--quiet", "--", *tracked)  # the user's own files
     inbox.check()
     _reproduce(["preprocess"], ["data/clean", decision.BASE])
     table = test_table.read(Path(active.promotion.test))  # checked before hours of training
