@@ -107,7 +107,7 @@ from baton.params.preprocess import (
     Preprocess,
     TextPreprocess,
 )
-from baton.params.reading import PATH, Params, checked, flatten, head, load, parse, read, read_raw
+from baton.params.reading import PATH, Params, checked, flatten, head, load, read, read_raw
 from baton.params.row_checks import AudioChecks, Checks, ImageChecks, ImageTextChecks, OtherClass
 from baton.params.runtime import MlflowTracking, NoTracking, Runtime, Tracking
 from baton.params.source import (
@@ -190,6 +190,7 @@ from baton.params.training import (
     Relations,
     Training,
 )
+from baton.params.yaml_text import parse
 
 __all__ = [
     "AUTO",

@@ -60,8 +60,9 @@ class ShardedCheckpoints(BackgroundWrites):
             (dist.get_rank() == 0, dist.get_world_size()) if dist.is_initialized() else (True, 1)
         )
         self.last = time.monotonic()
-        places = distributed.share([place and str(place) for place in (saved.folder, saved.finished)])
-        self.folder, self.finished = Path(places[0] or ""), places[1] and Path(places[1])
+        finished = str(saved.finished) if saved.finished else None
+        self.folder, finished = Path(distributed.share(str(saved.folder))), distributed.share(finished)
+        self.finished = Path(finished) if finished else None
         self._size, self._copies = size, True
         self._group: Group = None  # the threads' group, from the first copy on
 
@@ -168,11 +169,11 @@ class ShardedCheckpoints(BackgroundWrites):
 
     def _alone(self, target: Path, work: Callable[[], T], group: Group) -> T:
         """Do work on the main process alone, and return its outcome on all."""
-        outcome = _outcome(work, target) if self.main else None
+        outcome = _outcome(work, target) if self.main else [None, None]
         result, failure = exchange.share(outcome, group) if dist.is_initialized() else outcome
         if failure:
             raise OutputError(failure)
-        return result
+        return cast(T, result)
 
     def _begin(self, target: Path) -> bool:
         """Create an empty temporary folder; return False if the checkpoint exists already."""
