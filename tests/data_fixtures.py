@@ -25,8 +25,9 @@ KEEP = dict.fromkeys(params.Checks.model_fields, "keep") | {"malformed": "drop",
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of fetched files; attempts follow each other immediately."""
+    """An empty cache of fetched files, and an index; attempts follow each other immediately."""
     folder = tmp_path / "fetched"
+    monkeypatch.setattr(fetch_cache, "_index", lambda key: tmp_path / "own/index" / fetch_cache._name(key))
     monkeypatch.setenv("BATON_FETCHED", str(folder))
     monkeypatch.setattr(fetch_cache, "DELAYS", (0.0,))
     return folder

@@ -8,13 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch
 
 from baton import params
 from baton.errors import ParamsError
-from baton.runtime import distributed
+from baton.runtime import distributed, exchange
 
 ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 300.0  # a job takes four seconds; the machine may be busy
@@ -26,12 +27,26 @@ JOB = """
 import atexit, datetime, os, sys, time
 from pathlib import Path
 
+import pickle
+
+import numpy as np
 import torch
+import torch.distributed as dist
+import torch.distributed.distributed_c10d as c10d
 
 from baton import console, params
 from baton.errors import DataError
 from baton.processes import alarm, supervision, workers
-from baton.runtime import distributed
+from baton.runtime import distributed, exchange
+
+def unpickled(*_):
+    raise AssertionError("a rank sends or opens a pickle")
+
+c10d._object_to_tensor = c10d._tensor_to_object = unpickled
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, (f"opened by another than {os.getpid()}",)
 
 def made(rank):
     asked = []
@@ -40,6 +55,14 @@ def made(rank):
     handed = distributed.HandedOut(tensors if rank == 0 else {}, torch.device("cpu"))
     pairs = [(handed[part][name], tensor) for part in handed for name, tensor in tensors[part].items()]
     same = all(torch.equal(one, other) for one, other in pairs)
+    arrays = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([True]), "none": np.zeros((0, 4), np.int32)}
+    copies = distributed.once_arrays(lambda: arrays)
+    same &= all(
+        np.array_equal(copies[name], own) and copies[name].dtype == own.dtype for name, own in arrays.items()
+    )
+    same &= exchange.gather({"rank": rank, "text": "é" * rank}) == [
+        {"rank": each, "text": "é" * each} for each in range(2)
+    ]
     return f"{found}, asked {len(asked)}, handed {len(handed)} {same}"
 
 def main():
@@ -71,6 +94,12 @@ def main():
             Path(f"closed {machine.rank}").touch()
 
 def work(what, rank, own):
+    if what == "attack":
+        if rank:
+            distributed.share(None)
+        content = torch.frombuffer(bytearray(pickle.dumps(Evil())), dtype=torch.uint8)
+        dist.broadcast(torch.tensor([len(content)]), 0)  # as torch sends objects
+        dist.broadcast(content, 0)
     if what in ("fail", "python") and rank == 1:
         if "slowly" in sys.argv:
             atexit.register(time.sleep, 2)  # as Python takes on a busy machine
@@ -142,6 +171,22 @@ def test_two_processes_are_a_group_and_only_rank_0_speaks(folder: Path) -> None:
         line = rf"\[rank {rank} of 2, pid \d+, threads {threads}, {exchanged}\]"
         assert re.search(line, output), output
     assert "said by 0" in output and "said by 1" not in output
+
+
+def test_a_rank_never_opens_a_pickle(folder: Path) -> None:
+    with start(folder, "attack") as job:
+        output = finished(job, 1)
+    assert not list(folder.glob("opened by *")), "rank 1 ran what it was sent"
+    assert "Decode" in output
+
+
+def test_only_plain_values_are_exchanged() -> None:
+    assert exchange._plain({"a": [1, 2.5, None, True, "é", np.float32(0.5)]}) == {
+        "a": [1, 2.5, None, True, "é", 0.5]
+    }
+    for value in (Path("x"), {1: 2}, (1, 2), b"x", [object()]):
+        with pytest.raises(TypeError, match="is not exchanged between ranks"):
+            exchange._plain(value)
 
 
 @pytest.mark.parametrize("how", ["at once", pytest.param("slowly", marks=pytest.mark.slow)])

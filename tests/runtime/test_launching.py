@@ -20,7 +20,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from baton.errors import ParamsError
 from baton.processes import heartbeat, supervision, workers
 from baton.processes.alarm import Alarm
-from baton.runtime import launching
+from baton.runtime import launcher_words, launching
 from baton.runtime.resolve import Place, device_index
 from tests.runtime.test_distributed import JOB, ROOT, WANTED, finished, gone
 from tests.runtime.test_distributed import ranks as told
@@ -175,7 +175,7 @@ def test_a_store_of_this_machine_is_out_of_others_reach() -> None:
 # -----------------------------------------------------------------
 
 
-def test_torchrun_is_that_of_this_python() -> None:
+def test_torchrun_is_that_of_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
     assert launching.command("torchrun --nproc-per-node 2", ["python", "-m", "stages.finetune"]) == [
         *(
             sys.executable,
@@ -189,6 +189,7 @@ def test_torchrun_is_that_of_this_python() -> None:
             "stages.finetune",
         )
     ]
+    monkeypatch.setenv(launcher_words.ALLOWED, "mpirun env")
     nested = launching.command("env -u X torchrun --no-python", ["own"])
     assert nested == ["env", "-u", "X", sys.executable, "-m", "torch.distributed.run", "--no-python", "own"]
 
@@ -205,6 +206,46 @@ def test_torchrun_is_that_of_this_python() -> None:
 def test_a_launcher_that_cannot_be_started_is_named(launcher: str, problem: str) -> None:
     with pytest.raises(ParamsError, match=problem):
         launching.command(launcher, ["own"])
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        "sh -c 'touch ran' --",
+        "env touch ran",
+        "torchrun evil.py",
+        "torchrun --nproc-per-node 2 --no-python sh",
+        "torchrun --standalone --module evil",
+        "torchrun --no-pyth touch",
+        "torchrun --log-dir /tmp",
+        "torchrun --rdzv-id --run-path",
+        "srun sh -c 'touch ran'",
+        "srun --exclusive sh",
+        "srun --ntasks 2 touch ran",
+        "srun --prolog=evil",
+        "srun --task-prolog evil",
+        "srun -n2x",
+        "srun --chdir /tmp",
+    ],
+)
+def test_a_launcher_starts_nothing_but_the_stage(
+    launcher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "srun").write_text("")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ParamsError, match=r"(?s)could start another program.*next:.*BATON_LAUNCHERS"):
+        launching.command(launcher, ["own"])
+    monkeypatch.setenv(launcher_words.ALLOWED, launcher.split(maxsplit=1)[0])
+    assert launching.command(launcher, ["own"])[-1] == "own"
+
+
+def test_the_options_of_the_documentation_are_known() -> None:
+    text = (ROOT / "docs/processes.md").read_text()
+    examples = re.findall(r"launcher: ((?:torchrun|srun) [^`…]+)`", text)
+    assert len(examples) >= 3
+    for example in (*examples, TORCHRUN, SRUNS, "srun -n8 -N 2 --label", "torchrun --nproc_per_node=2"):
+        launcher_words.check(example, example.split())
 
 
 SLURM = {

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from baton import params
 from baton.errors import SourceError
@@ -53,7 +53,7 @@ def test_a_truncated_wheel_is_refused(build_wheel: Callable[..., str], wheelhous
     digest = build_wheel(MEMBERS)
     wheel = next(wheelhouse.iterdir())
     wheel.write_bytes(wheel.read_bytes()[:-30])
-    with pytest.raises(SourceError, match=r"(?s)toy==1.0.*2 attempts.*got:.*expected:.*next:"):
+    with pytest.raises(SourceError, match=r"(?s)toy==1.0 has a different sha256.*got:.*next:.*cuts it short"):
         fetch("toy", "1.0", digest)
     assert [path.name for path in cache.iterdir()] == ["locks"]
 
@@ -69,21 +69,74 @@ def test_a_package_that_is_not_there_is_not_tried_again(
 
 
 def test_a_source_distribution_is_never_run(wheelhouse: Path) -> None:
-    ran = wheelhouse / "ran"
-    package = wheelhouse / "toy-1.0"
+    ran = malicious(wheelhouse, "toy-1.0.tar.gz")
+    with pytest.raises(SourceError, match=r"pip cannot download toy==1\.0"):
+        fetch("toy", "1.0", "0" * 64)
+    digest = sha256(wheelhouse / "toy-1.0.tar.gz")
+    assert sha256(fetch("toy", "1.0", digest, "sdist")) == digest
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_a_value_in_params_never_runs_a_build(workplace: Path, wheelhouse: Path, kind: str) -> None:
+    """pip takes a path where a name belongs, and builds what is there before it compares digests."""
+    ran = malicious(workplace, "inbox/evil==0.tar.gz")
+    for package, version in {
+        "a/../../../work/inbox/evil": "0.tar.gz",  # relative to the scratch folder in which pip runs
+        f"file://{workplace}/inbox/evil==0.tar.gz#": "1.0",
+        "--index-url=http://127.0.0.1:9": "1.0",
+        f"toy @ file://{workplace}/inbox/evil": "0.tar.gz",
+    }.items():
+        with pytest.raises(ValidationError, match=r"must be the name of a Python package"):
+            fetch(package, version, "0" * 64, kind)
+    for version in ("0.tar.gz", "*", "1.0 --no-binary=:all:", "1.0\n--no-binary=:all:", ">=1", ""):
+        with pytest.raises(ValidationError, match=r"must be a version of a Python package"):
+            fetch("toy", version, "0" * 64, kind)
+    # Past the types, pip still compares the digest before it opens anything.
+    unchecked = params.WheelPackage.model_construct(
+        kind="wheel",
+        package=f"toy @ file://{workplace}/inbox/evil",
+        version="0.tar.gz",
+        sha256="0" * 64,
+        archive=None,
+    )
+    with pytest.raises(SourceError, match="a different sha256"):
+        clients.fetch(unchecked)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "package", "version"),
+    [
+        ("npm", "owner/repository", "1.0.0"),  # a repository of GitHub
+        ("npm", "--prefix=/", "1.0.0"),
+        ("npm", "toy", "1.0.0-a.tgz"),  # a file
+        ("npm", "toy", "latest"),
+        ("debian", "toy/unstable", "1.0"),
+        ("debian", "-oDebug::NoLocking=1", "1.0"),
+        ("debian", "toy", "1.0 -o"),
+        ("debian", "../toy", "1.0.deb"),
+    ],
+)
+def test_only_names_and_versions_reach_a_client(kind: str, package: str, version: str) -> None:
+    with pytest.raises(ValidationError, match=r"must be (the name|a version) of a "):
+        fetch(package, version, "0" * 64, kind)
+
+
+def malicious(folder: Path, name: str) -> Path:
+    """Write a source distribution whose build leaves a file, and return that file's path."""
+    ran = folder / "ran"
+    package = folder / "evil"
     package.mkdir()
     (package / "pyproject.toml").write_text(
         '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
     )
     (package / "backend.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
     (package / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
-    with tarfile.open(wheelhouse / "toy-1.0.tar.gz", "w:gz") as file:
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(folder / name, "w:gz") as file:
         file.add(package, "toy-1.0")
-    with pytest.raises(SourceError, match=r"pip cannot download toy==1\.0"):
-        fetch("toy", "1.0", "0" * 64)
-    digest = sha256(wheelhouse / "toy-1.0.tar.gz")
-    assert sha256(fetch("toy", "1.0", digest, "sdist")) == digest
-    assert not ran.exists()
+    return ran
 
 
 def sha256(path: Path) -> str:
@@ -121,7 +174,7 @@ def test_a_connection_that_breaks_is_tried_again(index: Page, capsys: pytest.Cap
 
 def test_a_connection_that_stays_broken_is_named(index: Page, cache: Path) -> None:
     index.breaks = 99
-    with pytest.raises(SourceError, match=r"(?s)toy==1.0.*2 attempts.*next: +check the connection"):
+    with pytest.raises(SourceError, match=r"(?s)toy==1.0 has a different sha256.*next: .*cuts it short"):
         fetch("toy", "1.0", hashlib.sha256(index.body).hexdigest())
     assert [path.name for path in cache.iterdir()] == ["locks"]
 
@@ -176,7 +229,7 @@ def test_a_tool_that_is_not_installed_is_named(
     with pytest.raises(
         SourceError, match=rf"(?s)cannot be fetched: {tool} is not installed.*got:.*expected:.*next:"
     ):
-        fetch("toy", "1.0", "0" * 64, kind)
+        fetch("toy", "1.0.0", "0" * 64, kind)
 
 
 @pytest.fixture

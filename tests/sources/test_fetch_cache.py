@@ -1,6 +1,7 @@
 """The cache of fetched files: fetched once, complete, shared by processes."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -34,6 +35,7 @@ def child(log: Path, seconds: float, cache: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", CHILD, str(log), str(seconds)],
         env=environment,
+        cwd=cache.parent,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -144,3 +146,89 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
         OutputError, match=r"(?s)file/cache cannot be written.*got:.*expected:.*BATON_FETCHED"
     ):
         fetch_cache.obtain("thing 1", writes(b"content", []), advice="")
+
+
+# ---- a cache that somebody else can write ----------------------------------------------------------------
+
+
+def edit_indexes(folder: Path, digest: object) -> None:
+    """Let every index below a folder, or one where the cache of earlier versions had it, name a digest."""
+    shared = folder / "fetched/index"
+    shared.mkdir(parents=True, exist_ok=True)
+    for path in [*folder.rglob("index/*"), shared / "thing 1.json"]:
+        path.write_text(json.dumps({"key": "thing 1", "sha256": digest, "bytes": 1}))
+
+
+def test_an_edited_index_does_not_replace_pinned_bytes(cache: Path, tmp_path: Path) -> None:
+    content, other = b"content", b"what somebody wants instead"
+    fetch_cache.obtain("thing 1", writes(content, []), advice="", sha256=digest_of(content))
+    (cache / digest_of(other)).write_bytes(other)
+    edit_indexes(tmp_path, digest_of(other))
+    calls: list[str] = []
+    found = fetch_cache.obtain("thing 1", writes(content, calls), advice="", sha256=digest_of(content))
+    assert found.read_bytes() == content and calls == []
+
+
+def test_the_index_of_a_shared_cache_is_not_read(cache: Path, tmp_path: Path) -> None:
+    """What has no digest in params is known by the project's own index, not by that of a shared folder."""
+    other = b"what somebody wants instead"
+    cache.mkdir()
+    (cache / digest_of(other)).write_bytes(other)
+    (cache / "index").mkdir()
+    (cache / "index/thing 1.json").write_text(json.dumps({"key": "thing 1", "sha256": digest_of(other)}))
+    calls: list[str] = []
+    assert fetch_cache.obtain("thing 1", writes(b"content", calls), advice="").read_bytes() == b"content"
+    assert fetch_cache.obtain("thing 1", writes(b"content", calls), advice="").read_bytes() == b"content"
+    assert calls == ["call"]
+
+
+@pytest.mark.parametrize("named", ["../victim.txt", "/etc/hostname", ".", "", None, 7, "A" * 64, ["a"]])
+def test_an_index_cannot_name_a_file_outside_the_cache(cache: Path, tmp_path: Path, named: object) -> None:
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    fetch_cache.obtain("thing 1", writes(b"content", []), advice="")
+    edit_indexes(tmp_path, named)
+    assert fetch_cache.obtain("thing 1", writes(b"content", []), advice="").read_bytes() == b"content"
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, b"\xff".decode("latin-1"), "{}"])
+def test_a_damaged_index_is_written_again(
+    cache: Path, tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetch_cache.obtain("thing 1", writes(b"content", []), advice="")
+    for path in tmp_path.rglob("index/*"):
+        path.write_bytes(text.encode("latin-1"))
+    calls: list[str] = []
+    assert fetch_cache.obtain("thing 1", writes(b"content", calls), advice="").read_bytes() == b"content"
+    assert calls == ["call"]
+    assert "its entry in the index is damaged" in capsys.readouterr().out
+    fetch_cache.obtain("thing 1", writes(b"content", calls), advice="")
+    assert calls == ["call"]
+
+
+def test_what_is_not_a_file_in_its_place_is_removed(cache: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    for put in (
+        lambda path: path.mkdir(),
+        lambda path: path.symlink_to(victim),
+        os.mkfifo,
+    ):
+        path = cache / digest_of(b"content")
+        path.unlink(missing_ok=True)
+        cache.mkdir(exist_ok=True)
+        put(path)
+        found = fetch_cache.obtain("thing 1", writes(b"content", []), advice="", sha256=digest_of(b"content"))
+        assert found.read_bytes() == b"content" and not found.is_symlink()
+    assert victim.read_text() == "mine"
+
+
+def test_what_was_fetched_is_compared_with_the_pin(cache: Path) -> None:
+    with pytest.raises(SourceError, match=r"(?s)thing 1 has a different sha256.*got:.*expected:.*next:"):
+        fetch_cache.obtain("thing 1", writes(b"other", []), advice="", sha256=digest_of(b"content"))
+    assert leftovers(cache) == []
+
+
+def digest_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

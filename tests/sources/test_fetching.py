@@ -5,6 +5,7 @@ import io
 import json
 import pickle
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -300,13 +301,13 @@ def test_soft_labels_that_are_not_there_are_named(workplace: Path) -> None:
 
 
 def test_linked_folders_are_read_and_a_circle_is_named(workplace: Path) -> None:
-    for path in (Path("elsewhere/1.txt"), Path("inbox/mails/ham/2.txt")):
+    for path in (Path("inbox/elsewhere/1.txt"), Path("inbox/mails/ham/2.txt")):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
-    Path("inbox/mails/spam").symlink_to(Path("elsewhere").absolute())
+    Path("inbox/mails/spam").symlink_to(Path("inbox/elsewhere").absolute())
     fetching.fetch_source(local(train="inbox/mails"), Path("data/raw"))
     assert sorted(path.name for path in Path("data/raw/train").rglob("*.txt")) == ["1.txt", "2.txt"]
-    Path("elsewhere/again").symlink_to(Path("inbox/mails").absolute())
+    Path("inbox/elsewhere/again").symlink_to(Path("inbox/mails").absolute())
     with pytest.raises(
         SourceError, match=r"(?s)again leads to a folder that contains it.*next: +remove the link"
     ):
@@ -487,6 +488,23 @@ def test_a_broken_newsgroups_archive_is_tried_again(
     assert "attempt 1 of 2 failed" in capsys.readouterr().out
 
 
+def test_a_pickle_in_a_shared_cache_is_never_opened(
+    workplace: Path, newsgroups: Page, cache: Path, tmp_path: Path
+) -> None:
+    """Somebody who can write the cache puts a pickle in the place of what scikit-learn keeps."""
+    fetching.fetch_source(sklearn_source(), Path("data/raw"))
+    first = Path("data/raw/train.jsonl").read_bytes()
+    evil = zlib.compress(pickle.dumps(Evil()))
+    digest = hashlib.sha256(evil).hexdigest()
+    (cache / digest).write_bytes(evil)
+    (cache / "index").mkdir(exist_ok=True)
+    for index in {*tmp_path.rglob("index/*"), cache / "index/sklearn 20newsgroups.json"}:
+        index.write_text(json.dumps({"key": "sklearn 20newsgroups", "sha256": digest, "bytes": len(evil)}))
+    fetching.fetch_source(sklearn_source(), Path("data/raw"))
+    assert Path("data/raw/train.jsonl").read_bytes() == first
+    assert not Path("unpickled").exists()
+
+
 def test_changed_newsgroups_bytes_are_refused(workplace: Path, newsgroups: Page) -> None:
     newsgroups.body = newsgroups.body[:-1] + b"x"
     with pytest.raises(SourceError, match=r"(?s)sklearn 20newsgroups.*2 attempts.*got: .*checksum.*next:"):
@@ -502,7 +520,6 @@ class Evil:
 def test_a_pickle_that_was_put_in_the_cache_is_never_opened(
     workplace: Path, newsgroups: Page, cache: Path
 ) -> None:
-    import zlib
 
     fetching.fetch_source(sklearn_source(), Path("data/raw"))
     evil = zlib.compress(pickle.dumps(Evil()))

@@ -1,5 +1,7 @@
 """Files of the Hugging Face Hub, fetched by the real client from a local server with the Hub's URLs."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +33,32 @@ def test_a_file_is_fetched_once(endpoint: LocalServer, kind: Literal["dataset", 
     assert asked
     assert hub.fetch_file(kind, "owner/things", COMMIT, name).read_bytes() == BODY
     assert len(endpoint.requests) == asked, "the second time no request is sent"
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_shared_cache_does_not_say_which_bytes_belong_to_a_commit(
+    endpoint: LocalServer, cache: Path, name: str
+) -> None:
+    other = b"what somebody wants instead"
+    digest = hashlib.sha256(other).hexdigest()
+    (cache / "index").mkdir(parents=True)
+    (cache / digest).write_bytes(other)
+    entry = cache / "index" / f"hub model owner%2Fthings@{COMMIT} {name}.json"
+    entry.write_text(json.dumps({"key": "hub", "sha256": digest, "bytes": len(other)}))
+    endpoint.hub_file("model", "owner/things", COMMIT, name, BODY)
+    assert hub.fetch_file("model", "owner/things", COMMIT, name).read_bytes() == BODY
+
+
+def test_a_large_file_that_a_shared_cache_has_is_not_fetched_again(
+    endpoint: LocalServer, cache: Path
+) -> None:
+    cache.mkdir()
+    (cache / hashlib.sha256(BODY).hexdigest()).write_bytes(BODY)
+    endpoint.hub_file("model", "owner/things", COMMIT, "model.safetensors", BODY)
+    assert hub.fetch_file("model", "owner/things", COMMIT, "model.safetensors").read_bytes() == BODY
+    assert {line.split()[0] for line in endpoint.requests} == {"HEAD"}
+    (found,) = [path for path in cache.iterdir() if path.is_file()]
+    assert found.read_bytes() == BODY
 
 
 def test_an_empty_revision_is_refused_with_the_way_to_get_one(endpoint: LocalServer) -> None:

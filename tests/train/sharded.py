@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
+from torch.distributed import distributed_c10d
 
 from baton import console, params
 from baton.batches import array_splits
@@ -44,6 +45,10 @@ CHANGES = {
 }
 
 
+def unpickled(*_: Any) -> None:
+    raise AssertionError("processes exchange a pickle")
+
+
 def rank(folder: Path, options: dict[str, Any], number: int, size: int, port: int) -> None:
     """Train, or resume, as process `number` of `size`, as torchrun would start it."""
     own = {"RANK": number, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "LOCAL_RANK": number}
@@ -52,6 +57,8 @@ def rank(folder: Path, options: dict[str, Any], number: int, size: int, port: in
     said = os.open(folder / f"{options['out']}.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(said, stream)
+    # By these torch sends objects, in its own checkpoints too.
+    distributed_c10d._object_to_tensor = distributed_c10d._tensor_to_object = unpickled
     wanted = tiny.SETTINGS | {"processes": size, "sharding": "full"} | options.get("runtime", {})
 
     def main() -> None:

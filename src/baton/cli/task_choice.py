@@ -11,7 +11,6 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from rich.markup import escape
-from ruamel.yaml import YAML
 
 from baton import console, params, storage
 from baton.cli import recipe_edits
@@ -43,7 +42,7 @@ def frozen(recipe: Path) -> bytes:
         return recipe.read_bytes()
     found = _inferred(raw, recipe)
     text, changes = recipe_edits.fitted(recipe.read_text(encoding="utf-8"), found.task)
-    params.checked(YAML(typ="safe", pure=True).load(text), recipe)
+    params.checked(params.parse(text, str(recipe)), recipe)
     otherwise = f"; write {found.otherwise}, into {recipe}" if found.otherwise else ""
     console.say(escape(f"task: {found.task['kind']}, since {found.reason}{otherwise}"))
     for change in changes:

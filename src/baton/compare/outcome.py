@@ -137,7 +137,8 @@ def _metrics(
     content: dict[str, Any] = {}
     paths = [folder / f"{stage}.json" for stage in stages]
     for path in paths:
-        path.write_text(commands.run("git", "show", f"{commit}:./metrics/{path.name}"), encoding="utf-8")
+        shown = commands.run("git", "show", "--end-of-options", f"{commit}:./metrics/{path.name}")
+        path.write_text(shown, encoding="utf-8")
         content |= storage.read_json(path)
     return content, seeds.read(paths)
 

@@ -112,8 +112,8 @@ def _sources(
                 labels = job.data.splits["val"].targets.all
                 found.append(Source("teacher", own.weight, _over_seeds(whole, labels)))
             case params.TfidfKnowledge():
-                made = distributed.once(lambda own=own: _tfidf(own, job, whole))  # type: ignore[misc]
-                found.append(made)
+                made = distributed.once_arrays(lambda own=own: _tfidf(own, job, whole).answers)  # type: ignore[misc]
+                found.append(Source("tfidf", own.weight, made))
             case params.FileKnowledge():
                 found.append(Source("file", own.weight, {whole: _of_file(whole, job.data.task.width)}))
     return found

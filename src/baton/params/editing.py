@@ -12,11 +12,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from baton.errors import ParamsError
+from baton.params import yaml_text
 
 
 def round_trip() -> YAML:
     """Return a reader and writer that keeps comments, quotes and the layout of params files."""
-    yaml = YAML()
+    yaml = yaml_text.reader(round_trip=True)
     yaml.preserve_quotes, yaml.width = True, 10**6
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.representer.add_representer(

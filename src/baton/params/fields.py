@@ -43,6 +43,12 @@ def _revision(value: str) -> str:
     return value
 
 
+def _repository(value: str) -> str:
+    if not re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*", value):
+        raise ValueError("must be a repository of the Hub: OWNER/NAME, or NAME")
+    return value
+
+
 def _run(value: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{32}", value):
         raise ValueError(
@@ -62,6 +68,7 @@ InboxPath = Annotated[str, AfterValidator(in_inbox)]
 Sha256 = Annotated[str, AfterValidator(_digest)]
 Digest = Annotated[str, AfterValidator(_digest_or_unknown)]
 Revision = Annotated[str, AfterValidator(_revision)]
+Repository = Annotated[str, AfterValidator(_repository)]
 RunId = Annotated[str, AfterValidator(_run)]
 Argument = bool | int | float | str | None | tuple[int, ...]  # of an architecture
 Share = Annotated[float, Field(gt=0, lt=1)]

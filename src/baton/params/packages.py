@@ -1,5 +1,6 @@
 """Packages of public registries: pinned archives that hold data or models."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -17,8 +18,44 @@ def _some(names: tuple[str, ...]) -> tuple[str, ...]:
 Members = Annotated[tuple[RelativePath, ...], BeforeValidator(as_tuple), AfterValidator(_some)]
 
 
-PackageName = Annotated[str, Field(pattern=r"^[@0-9A-Za-z][0-9A-Za-z./+_-]*$")]
-PackageVersion = Annotated[str, Field(pattern=r"^[0-9][0-9A-Za-z.+~:!_-]*$")]
+def _like(pattern: str, kind: str) -> AfterValidator:
+    """Accept a value that matches the whole pattern; `kind` says in the error what it should be."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value) or value.endswith(ARCHIVES):
+            raise ValueError(f"must be {kind}, since it becomes a word of a command line")
+        return value
+
+    return AfterValidator(check)
+
+
+# Registries' clients also take files, URLs, repositories and options where a name or a version belongs, and
+# some of these run code: only what is a name or a version gets there.
+ARCHIVES = (".tgz", ".tar", ".tar.gz", ".whl", ".zip", ".deb")
+PythonName = Annotated[
+    str, _like(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", "the name of a Python package (PEP 508)")
+]
+PythonVersion = Annotated[
+    str,
+    _like(
+        r"([0-9]+!)?[0-9]+(\.[0-9]+)*((a|b|rc)[0-9]+)?(\.post[0-9]+)?(\.dev[0-9]+)?(\+[a-z0-9]+(\.[a-z0-9]+)*)?",
+        "a version of a Python package (PEP 440)",
+    ),
+]
+NpmName = Annotated[
+    str, _like(r"(@[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*", "the name of a package of npm")
+]
+NpmVersion = Annotated[
+    str,
+    _like(
+        r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?",
+        "a version of a package of npm, such as 1.2.3",
+    ),
+]
+DebianName = Annotated[str, _like(r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package")]
+DebianVersion = Annotated[
+    str, _like(r"([0-9]+:)?[0-9][A-Za-z0-9.+~-]*", "a version of a Debian package, such as 1:3.0-37")
+]
 
 
 class Archive(Section):
@@ -27,19 +64,24 @@ class Archive(Section):
     `archive` names the member that is itself an archive and holds the files; null: the package holds them.
     """
 
-    package: PackageName
-    version: PackageVersion
     sha256: Sha256
     archive: RelativePath | None
 
 
-class WheelPackage(Archive):
+class PythonPackage(Archive):
+    """A package of Python's index."""
+
+    package: PythonName
+    version: PythonVersion
+
+
+class WheelPackage(PythonPackage):
     """A Python wheel, fetched with pip."""
 
     kind: Literal["wheel"]
 
 
-class SdistPackage(Archive):
+class SdistPackage(PythonPackage):
     """A Python source distribution, fetched with pip; its code is not run."""
 
     kind: Literal["sdist"]
@@ -49,12 +91,16 @@ class NpmPackage(Archive):
     """A package of npm's registry, fetched with `npm pack`."""
 
     kind: Literal["npm"]
+    package: NpmName
+    version: NpmVersion
 
 
 class DebianPackage(Archive):
     """A Debian package, fetched with `apt-get download`."""
 
     kind: Literal["debian"]
+    package: DebianName
+    version: DebianVersion
 
 
 Package = Annotated[WheelPackage | SdistPackage | NpmPackage | DebianPackage, Field(discriminator="kind")]

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from baton.errors import USERINFO, ParamsError
 from baton.params import (
@@ -38,6 +36,7 @@ from baton.params.task import AUTO, Task
 from baton.params.task_set import Tasks
 from baton.params.tokenize import Tokenize
 from baton.params.training import Distill, Finetune
+from baton.params.yaml_text import parse
 
 PATH = Path("params.yaml")
 
@@ -161,17 +160,16 @@ def read_raw(path: Path = PATH) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        raw = YAML(typ="safe", pure=True).load(text)
     except OSError as error:
         hint = "run from the project's root, or create it with `baton use NAME`"
         raise ParamsError(
             f"{path} cannot be read", got=error.strerror, expected="a params file", hint=hint
         ) from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        place = " ".join(str(error).split())
+    except UnicodeDecodeError as error:
         raise ParamsError(
-            f"{path} is not valid YAML", got=place, expected="YAML 1.2", hint="fix the line named above"
+            f"{path} is not valid YAML", got=error, expected="YAML 1.2 in UTF-8", hint="save it as UTF-8"
         ) from None
+    raw = parse(text, str(path))
     if not isinstance(raw, dict):
         expected = f"sections {', '.join(Params.model_fields)}"
         raise ParamsError(

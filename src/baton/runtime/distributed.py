@@ -12,10 +12,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
@@ -23,7 +24,7 @@ from baton import console, params
 from baton.errors import ParamsError
 from baton.processes import heartbeat, supervision, workers
 from baton.processes.alarm import Alarm
-from baton.runtime import launching
+from baton.runtime import exchange, launching
 from baton.runtime.launching import LOCALHOST
 from baton.runtime.resolve import Place, Runtime, Work, resolve
 
@@ -63,19 +64,26 @@ def started(wanted: params.Runtime, work: Work | None = None) -> Iterator[Runtim
 
 
 def share(value: T) -> T:
-    """Return rank 0's value on every rank."""
+    """Return rank 0's value, of the kind that `exchange` sends, on every rank."""
     if not dist.is_initialized():
         return value
-    box = [value]
-    dist.broadcast_object_list(box, device=torch.device("cpu"))
-    return box[0]
+    shared: T = exchange.share(value)
+    return shared
 
 
 def once(make: Callable[[], T]) -> T:
-    """Call `make` on rank 0 only, and return its result on every rank."""
+    """Call `make` on rank 0 only, and return its result, of the kind that `exchange` sends, on every rank."""
     if not dist.is_initialized():
         return make()
-    return share([make()] if dist.get_rank() == 0 else [])[0]
+    made: T = exchange.share(make() if dist.get_rank() == 0 else None)
+    return made
+
+
+def once_arrays(make: Callable[[], Mapping[str, NDArray[Any]]]) -> Mapping[str, NDArray[Any]]:
+    """Call `make` on rank 0 only, and return its arrays of numbers on every rank."""
+    if not dist.is_initialized():
+        return make()
+    return exchange.share_arrays(make() if dist.get_rank() == 0 else None)
 
 
 def total(tensor: torch.Tensor) -> torch.Tensor:
@@ -113,7 +121,7 @@ class HandedOut(Mapping[str, dict[str, torch.Tensor]]):
         """Announce the available tensors to all ranks."""
         self.own, self.device = own, device
         shapes = {
-            part: {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+            part: {name: exchange.described(tensor) for name, tensor in tensors.items()}
             for part, tensors in own.items()
         }
         self.shapes = share(shapes)
@@ -121,13 +129,9 @@ class HandedOut(Mapping[str, dict[str, torch.Tensor]]):
     def __getitem__(self, part: str) -> dict[str, torch.Tensor]:
         """Send the part, or receive it."""
         handed = {}
-        for name, (shape, dtype) in self.shapes[part].items():
+        for name, description in self.shapes[part].items():
             main = dist.get_rank() == 0
-            tensor = (
-                self.own[part][name].to(self.device)
-                if main
-                else torch.empty(shape, dtype=dtype, device=self.device)
-            )
+            tensor = self.own[part][name].to(self.device) if main else exchange.like(description, self.device)
             spread(tensor)
             handed[name] = tensor
         return handed

@@ -24,6 +24,7 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 from baton import console
 from baton.errors import ParamsError, TrainingError
 from baton.processes import supervision, workers
+from baton.runtime import launcher_words
 from baton.runtime.resolve import Place
 
 MEET = "BATON_MEET"  # HOST:PORT of the store, for the processes started through `runtime.launcher`
@@ -99,7 +100,8 @@ def command(launcher: str, own: list[str]) -> list[str]:
     `torchrun` always means that of the running Python, regardless of PATH.
 
     Raises:
-        ParamsError: the words cannot be parsed, a `$VARIABLE` is not set, or the program was not found.
+        ParamsError: the words cannot be parsed, a `$VARIABLE` is not set, the program was not found, or a
+            word could start another program (`launcher_words`).
     """
     try:
         words = [os.path.expandvars(word) for word in shlex.split(launcher)]
@@ -121,6 +123,7 @@ def command(launcher: str, own: list[str]) -> list[str]:
             expected="torchrun … or srun …",
             hint=hint,
         )
+    launcher_words.check(launcher, words)
     if TORCHRUN not in words:
         return [*words, *own]
     place = words.index(TORCHRUN)

@@ -1,7 +1,9 @@
 """Fetch packages with the ordinary clients of their registries: pip, npm and apt.
 
 Input: the package, its version and its sha256. Output: the verified file, from the cache or from the client.
-Clients use the user's own configuration, so that any mirror can serve the file. No code of a package is run.
+Clients use the user's own configuration, so that any mirror can serve the file. No code of a package is run:
+pip gets `NAME==VERSION --hash=sha256:…` in a file of requirements and takes only a wheel, whose digest it
+compares before it opens it; a source distribution is saved without being opened (`sdist_download.py`).
 """
 
 import os
@@ -16,9 +18,10 @@ from pathlib import Path
 
 from baton import params, storage
 from baton.errors import SourceError
-from baton.sources import archives, fetch_cache
+from baton.sources import archives, fetch_cache, transfer_progress
 
 # `--only-binary`: pip reads the metadata of a source distribution by running its code.
+PIP_WHEELS = ("--only-binary=:all:", "--require-hashes")
 # `--no-cache-dir`: `fetch_cache` keeps the file.
 PIP_OPTIONS = (
     "--no-deps",
@@ -38,7 +41,10 @@ PIP_PASSING = (
     "ProtocolError",
     "is invalid",
     "HTTP error 5",
+    "not enough bytes",
 )
+PIP_MISMATCH = re.compile(r"^\s*Got\s+([0-9a-f]{64})$", re.MULTILINE)  # what pip says of another digest
+REQUIREMENTS = "requirements.txt"
 NPM_PASSING = (
     "ECONN",
     "ETIMEDOUT",
@@ -81,6 +87,7 @@ class Client:
     requirement: str  # package and version, as the tool writes them
     advice: str  # what to check if the tool finds no such package
     needs: str = ""  # how to get the tool
+    requirements: str = ""  # the content of the file that the command reads
 
 
 def fetch(package: params.Package) -> Path:
@@ -90,10 +97,11 @@ def fetch(package: params.Package) -> Path:
         SourceError: the client is not installed or cannot download the package, or it is not the pinned one.
     """
     client = _client(package)
+    seen: set[str] = set()  # other digests, of earlier attempts
     advice = f"check the connection and {client.tool}'s configuration, then run again; fetched files are kept"
     return fetch_cache.obtain(
         f"{package.kind} {client.requirement} {package.sha256}",
-        lambda scratch: _download(client, package.sha256, scratch),
+        lambda scratch: _download(client, package.sha256, scratch, seen),
         advice=advice,
         sha256=package.sha256,
     )
@@ -110,14 +118,19 @@ def fetch_wheel(pinned: params.WheelSource | params.WheelBase) -> Path:
 def _client(package: params.Package) -> Client:
     match package:
         case params.WheelPackage():
-            return _pip(package, ("download", "--only-binary=:all:"), "*.whl")
+            hashed = f"{package.package}=={package.version} --hash=sha256:{package.sha256}\n"
+            words = ("download", *PIP_WHEELS, *PIP_OPTIONS, "--dest", "package", "-r", REQUIREMENTS)
+            return _pip(package, ("-P", "-m", "pip", *words), "*.whl", hashed)
         case params.SdistPackage():
-            return _pip(package, (), "*")
+            # `-P`: the script's folder is not where pip may look for modules.
+            script = str(Path(__file__).with_name("sdist_download.py"))
+            requirement = f"{package.package}=={package.version}"
+            return _pip(package, ("-P", script, *PIP_OPTIONS, "--dest", "package", requirement), "*")
         case params.NpmPackage():
             requirement = f"{package.package}@{package.version}"
             return Client(
                 "npm",
-                ("npm", "pack", requirement, *NPM_OPTIONS),
+                ("npm", "pack", *NPM_OPTIONS, "--", requirement),
                 "*.tgz",
                 NPM_PASSING,
                 requirement,
@@ -128,7 +141,7 @@ def _client(package: params.Package) -> Client:
             requirement = f"{package.package}={package.version}"
             return Client(
                 "apt-get",
-                ("apt-get", "download", "--quiet", requirement),
+                ("apt-get", "download", "--quiet", "--", requirement),
                 "*.deb",
                 APT_PASSING,
                 requirement,
@@ -139,24 +152,34 @@ def _client(package: params.Package) -> Client:
             )
 
 
-def _pip(package: params.WheelPackage | params.SdistPackage, start: tuple[str, ...], result: str) -> Client:
-    requirement = f"{package.package}=={package.version}"
-    # `-P`: the script's folder is not where pip may look for modules.
-    program = ("-m", "pip") if start else ("-P", str(Path(__file__).with_name("sdist_download.py")))
+def _pip(
+    package: params.WheelPackage | params.SdistPackage,
+    words: tuple[str, ...],
+    result: str,
+    requirements: str = "",
+) -> Client:
     return Client(
         "pip",
-        (sys.executable, *program, *start, *PIP_OPTIONS, "--dest", "package", requirement),
+        (sys.executable, *words),
         f"package/{result}",
         PIP_PASSING,
-        requirement,
+        f"{package.package}=={package.version}",
         "check package and version in params.yaml, and pip's index (`pip config list`)",
+        requirements=requirements,
     )
 
 
-def _download(client: Client, sha256: str, scratch: Path) -> Path:
+def _download(client: Client, sha256: str, scratch: Path, seen: set[str]) -> Path:
     if client.needs:
         require(client.tool, client.requirement, client.needs)
+    if client.requirements:
+        (scratch / REQUIREMENTS).write_text(client.requirements, encoding="utf-8")
     code, output = run(client.command, client.requirement, scratch)
+    if code and (refused := PIP_MISMATCH.search(output)):
+        if refused[1] in seen:  # the same twice: not a transfer that stopped early
+            raise _other(client.requirement, refused[1], sha256)
+        seen.add(refused[1])
+        raise fetch_cache.BrokenTransferError(f"a file with another sha256: {refused[1]}")
     found = sorted(scratch.glob(client.result))
     if code or len(found) != 1:
         if any(sign in output for sign in client.passing):
@@ -171,12 +194,18 @@ def _download(client: Client, sha256: str, scratch: Path) -> Path:
     if got != sha256:
         if not archives.complete(found[0]):
             raise fetch_cache.BrokenTransferError(f"{found[0].name} is truncated")
-        hint = (
-            "the registry serves another build, or the file was changed: find out which before you pin the "
-            "new digest"
-        )
-        raise SourceError(f"{found[0].name} has a different sha256", got=got, expected=sha256, hint=hint)
+        raise _other(found[0].name, got, sha256)
     return found[0]
+
+
+def _other(name: str, got: str, sha256: str) -> SourceError:
+    return SourceError(
+        f"{name} has a different sha256",
+        got=got,
+        expected=sha256,
+        hint="the registry serves another build, the file was changed, or a server or a proxy cuts it short: "
+        "find out which before you pin the new digest",
+    )
 
 
 def require(tool: str, title: str, hint: str) -> None:
@@ -217,7 +246,7 @@ def run(command: Sequence[str], title: str, scratch: Path) -> tuple[int, str]:
             lines.append(line)
             if size := SIZE.search(line.rstrip()):
                 total = float(size[1] or size[3]) * UNITS[size[2] or size[4]]
-                stack.enter_context(fetch_cache.watched(scratch, f"download {title}", total))
+                stack.enter_context(transfer_progress.watched(scratch, f"download {title}", total))
         process.wait()
     return process.returncode, "".join(lines)
 

@@ -1,9 +1,11 @@
 """The cache of fetched files, stored by sha256 outside DVC's outputs.
 
-Nothing is fetched twice, and no partial file is mistaken for a complete one. Layout of the folder
-(`$BATON_FETCHED`, or `.baton/fetched` of the project): `<sha256>` holds the bytes, `index/<key>.json` maps a
-key to its digest. A download goes to a scratch folder next to them; only a verified file is renamed to its
-digest, and only then is its key written.
+Nothing is fetched twice, and no partial file is mistaken for a complete one. The folder (`$BATON_FETCHED`, or
+`.baton/fetched` of the project) may be shared and is not trusted: the bytes in `<sha256>` are compared with
+that digest each time. Which digest is wanted is in params; for what has none there (files of the Hub, known
+by their commit), it is in the project's own `.baton/fetched/index/<key>.json`, never in a shared folder. A
+download goes to a scratch folder next to the files; only a verified file is renamed to its digest, and only
+then is its key written.
 """
 
 import contextlib
@@ -11,9 +13,9 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +27,6 @@ from baton import console, storage
 from baton.errors import OutputError, SourceError
 
 DELAYS = (1.0, 4.0, 15.0)  # seconds before the second, third and last attempt
-POLL_SECONDS = 0.5
 OUR_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR}
 
 
@@ -49,23 +50,45 @@ def obtain(key: str, fetch: Callable[[Path], Path], *, advice: str, sha256: str 
         fetch: takes an empty scratch folder and returns the verified file in it. It raises
             BrokenTransferError for transient failures.
         advice: what the user can do if every attempt fails.
-        sha256: the pinned digest, if the file has one: a cache that was copied here may hold another file.
+        sha256: the pinned digest, if the file has one.
 
     Raises:
-        SourceError: every attempt failed.
+        SourceError: every attempt failed, or what was fetched is not the pinned file.
         OutputError: the cache cannot be written.
     """
     with _explained(), _locked(key):
-        kept = _recall(key, sha256)
-        return kept if kept is not None else _keep(key, fetch, advice)
+        digest = sha256 or _indexed(key)
+        kept = known(digest) if digest else None
+        return kept if kept is not None else _keep(key, fetch, advice, sha256)
 
 
-def _keep(key: str, fetch: Callable[[Path], Path], advice: str) -> Path:
+def known(sha256: str) -> Path | None:
+    """Return the file of this digest if the cache has it; what else is in its place is removed.
+
+    Raises:
+        OutputError: it cannot be removed.
+    """
+    kept = folder() / sha256
+    if not os.path.lexists(kept):
+        return None
+    with _explained():
+        if kept.is_file():
+            if storage.sha256(kept) == sha256:
+                return kept
+            console.say(f"the cached file {sha256} is damaged; fetching it again")
+        if kept.is_dir() and not kept.is_symlink():
+            shutil.rmtree(kept)
+        else:
+            kept.unlink()
+    return None
+
+
+def _keep(key: str, fetch: Callable[[Path], Path], advice: str, sha256: str | None) -> Path:
     failure: Exception = BrokenTransferError("no attempt was made")
     for attempt, delay in enumerate((*DELAYS, 0.0), start=1):
         try:
             with _scratch(key) as scratch:
-                return _remember(key, fetch(scratch))
+                return _remember(key, fetch(scratch), sha256)
         except BrokenTransferError as error:
             failure = error
             console.say(escape(f"{key}: attempt {attempt} of {len(DELAYS) + 1} failed: {error}"))
@@ -78,28 +101,35 @@ def _keep(key: str, fetch: Callable[[Path], Path], advice: str) -> Path:
     ) from failure
 
 
-def _recall(key: str, sha256: str | None) -> Path | None:
-    index = _index(key)
-    if not index.is_file():
+def _indexed(key: str) -> str | None:
+    """Return the digest that the project knows for a key; None if it knows none."""
+    path = _index(key)
+    if not path.is_file():
         return None
-    digest = str(storage.read_json(index)["sha256"])
-    kept = folder() / digest
-    if sha256 not in (None, digest):
-        console.say(escape(f"{key}: the cached file is not the pinned one; fetching it again"))
-        return None
-    if kept.is_file() and storage.sha256(kept) == digest:
-        return kept
-    console.say(escape(f"{key}: the cached file is damaged or missing; fetching it again"))
-    kept.unlink(missing_ok=True)
+    try:
+        digest = storage.read_json(path)["sha256"]
+        if re.fullmatch(r"[0-9a-f]{64}", digest):
+            return str(digest)
+    except (ValueError, TypeError, LookupError, RecursionError):
+        pass  # not JSON, or another layout
+    console.say(escape(f"{key}: its entry in the index is damaged; fetching it again"))
     return None
 
 
-def _remember(key: str, path: Path) -> Path:
+def _remember(key: str, path: Path, sha256: str | None) -> Path:
     digest = storage.sha256(path)
+    if sha256 not in (None, digest):
+        raise SourceError(
+            f"{key} has a different sha256",
+            got=digest,
+            expected=sha256,
+            hint="find out which file it is before you pin the new digest",
+        )
     kept = folder() / digest
     _sync(path)
     size = path.stat().st_size
     path.chmod(0o644)
+    known(digest)  # removes what else may be there
     path.replace(kept)
     storage.write_json(_index(key), {"key": key, "sha256": digest, "bytes": size})
     return kept
@@ -112,7 +142,7 @@ def _sync(path: Path) -> None:
 
 
 def _index(key: str) -> Path:
-    return folder() / "index" / f"{_name(key)}.json"
+    return storage.state("fetched") / "index" / f"{_name(key)}.json"
 
 
 def _name(key: str) -> str:
@@ -160,40 +190,3 @@ def _explained() -> Iterator[None]:
         raise OutputError(
             f"{folder()} cannot be written", got=error.strerror, expected="a writable folder", hint=hint
         ) from error
-
-
-@contextlib.contextmanager
-def watched(scratch: Path, title: str, total: float | None) -> Iterator[None]:
-    """Show a progress bar while a library fills `scratch`, based on the size of the folder.
-
-    The size is the one measure that works for all libraries. `total` is in bytes.
-    """
-    megabyte = 1e6
-    stop = threading.Event()
-    with console.progress(title, total / megabyte if total else None, "MB") as advance:
-
-        def poll() -> None:
-            shown = 0.0
-            while True:
-                last = stop.wait(POLL_SECONDS)
-                now = min(_bytes(scratch), total or float("inf"))
-                advance(max(0.0, now - shown) / megabyte)
-                shown = max(shown, now)
-                if last:
-                    return
-
-        thread = threading.Thread(target=poll, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
-
-
-def _bytes(scratch: Path) -> int:
-    size = 0
-    for path in scratch.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # renamed in the meantime
-            size += path.stat().st_size if path.is_file() else 0
-    return size

@@ -16,11 +16,20 @@ from typing import Any
 from baton import params, storage
 from baton.contracts import corrections, soft_labels, transfer_set
 from baton.errors import SourceError
-from baton.sources import archives, clients, fetch_cache, hub, local_files, package_descriptions, packages
+from baton.sources import (
+    archives,
+    clients,
+    fetch_cache,
+    hub,
+    local_files,
+    package_descriptions,
+    packages,
+    transfer_progress,
+)
 from baton.streams import few
 
 JOINED_ROWS, JOINED_BYTES = 2**14, 2**24  # at a time
-NEWSGROUPS_CACHE = "20news-bydate_py3.pkz"  # the file name that scikit-learn expects
+NEWSGROUPS_HOME = "20news_home"  # where scikit-learn looks for its archive
 
 
 def fetch_source(source: params.Source, target: Path, corrected: str | None = None) -> None:
@@ -174,21 +183,25 @@ def _sklearn_source(source: params.SklearnSource, folder: Path) -> dict[str, tup
 
     The order is scikit-learn's.
     """
-    from sklearn.datasets import fetch_20newsgroups  # the only name that params accept
+    from sklearn.datasets import _twenty_newsgroups  # the only name that params accept
 
+    archive = _twenty_newsgroups.ARCHIVE
     kept = fetch_cache.obtain(
-        "sklearn 20newsgroups", _download_20newsgroups, advice="check the connection, then run again"
+        "sklearn 20newsgroups",
+        lambda scratch: _download_archive(archive, scratch),
+        advice="check the connection, then run again",
+        sha256=archive.checksum,
     )
     with tempfile.TemporaryDirectory() as home:
-        local_files.copy(kept, Path(home) / NEWSGROUPS_CACHE)
+        # scikit-learn takes this archive instead of a download, after it compared its digest, and unpacks it.
+        local_files.copy(kept, Path(home) / NEWSGROUPS_HOME / archive.filename)
         for split in ("train", "test"):
             options: dict[str, Any] = {
                 "subset": split,
                 "remove": tuple(source.remove),
                 "shuffle": False,
-                "download_if_missing": False,
             }
-            bunch = fetch_20newsgroups(data_home=home, **options)
+            bunch = _twenty_newsgroups.fetch_20newsgroups(data_home=home, **options)
             with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
                 for text, label in zip(bunch.data, bunch.target, strict=True):
                     file.write(
@@ -202,27 +215,24 @@ def _sklearn_source(source: params.SklearnSource, folder: Path) -> dict[str, tup
     }
 
 
-def _download_20newsgroups(scratch: Path) -> Path:
-    """Let scikit-learn fetch its archive, whose sha256 it pins, and return the cache file that it creates.
+def _download_archive(archive: Any, scratch: Path) -> Path:
+    """Let scikit-learn fetch its archive, whose sha256 it pins.
 
-    That file is a pickle written by scikit-learn. It is stored by its digest like every fetched file, and
-    only a file with the digest taken here, right after it was written, is ever passed back to scikit-learn:
-    no pickle from outside is opened.
+    The pickle that it makes of it stays in a temporary folder: no pickle is kept, and none from outside is
+    opened.
     """
     from http.client import HTTPException
-    from tarfile import TarError
 
-    from sklearn.datasets import fetch_20newsgroups
+    from sklearn.datasets import _base
 
     try:
-        with warnings.catch_warnings(), fetch_cache.watched(scratch, "download 20newsgroups", None):
+        with warnings.catch_warnings(), transfer_progress.watched(scratch, "download 20newsgroups", None):
             warnings.filterwarnings("ignore", message="Retry downloading", category=UserWarning)
-            fetch_20newsgroups(data_home=scratch, subset="train", n_retries=1, delay=0.1)
-    except (OSError, HTTPException, TarError, EOFError) as error:
+            return Path(_base._fetch_remote(archive, dirname=scratch, n_retries=1, delay=0.1))
+    except (OSError, HTTPException) as error:
         if isinstance(error, OSError) and error.errno in fetch_cache.OUR_DISK:
             raise
         raise fetch_cache.BrokenTransferError(str(error) or type(error).__name__) from error
-    return scratch / NEWSGROUPS_CACHE
 
 
 def _raw_name(split: str, name: str) -> str:

@@ -1,13 +1,17 @@
-"""Fetch single files from the Hugging Face Hub at one commit, verified by the digest that the Hub reports."""
+"""Fetch single files from the Hugging Face Hub at one commit, verified by the digest that the Hub reports.
+
+A shared cache of fetched files is not asked which file belongs to a commit: the first time, the Hub is.
+"""
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
 from baton import storage
 from baton.errors import SourceError, first_line
-from baton.sources import fetch_cache
+from baton.sources import fetch_cache, transfer_progress
 
 
 def fetch_file(kind: Literal["model", "dataset"], repository: str, revision: str, name: str) -> Path:
@@ -48,7 +52,9 @@ def _download(kind: str, repository: str, revision: str, name: str, scratch: Pat
     try:
         address = hf_hub_url(repository, name, repo_type=kind, revision=revision, endpoint=endpoint)
         metadata = get_hf_file_metadata(address, endpoint=endpoint)
-        with fetch_cache.watched(scratch, f"download {name}", metadata.size):
+        if (kept := _kept(metadata.etag, scratch)) is not None:
+            return kept
+        with transfer_progress.watched(scratch, f"download {name}", metadata.size):
             path = Path(
                 hf_hub_download(
                     repository,
@@ -98,6 +104,19 @@ def _download(kind: str, repository: str, revision: str, name: str, scratch: Pat
         raise fetch_cache.BrokenTransferError(first_line(error)) from error
     _verify(path, metadata.etag)
     return path
+
+
+def _kept(etag: str | None, scratch: Path) -> Path | None:
+    """Return a link to a large file that a shared cache already has, by the sha256 that is its ETag."""
+    if etag is None or not re.fullmatch(r"[0-9a-f]{64}", etag):
+        return None
+    if (kept := fetch_cache.known(etag)) is None:
+        return None
+    try:
+        os.link(kept, scratch / "kept")
+    except OSError:  # a file system without links
+        return None
+    return scratch / "kept"
 
 
 def _verify(path: Path, etag: str | None) -> None:

@@ -22,7 +22,7 @@ from baton import console, params
 from baton.errors import SourceError, one_line
 from baton.images import opening
 from baton.sounds import audio_containers
-from baton.sources import local_files, system_files
+from baton.sources import inbox_links, local_files, system_files
 from baton.tables import readers
 from baton.tables.columns import Columns
 from baton.tables.extra_columns import ExtraColumns
@@ -75,7 +75,7 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
     """Return the images of each split, from tables of paths below `folder`.
 
     Raises:
-        SourceError: a table or the folder is missing.
+        SourceError: a table or the folder is missing, or a link leads out of inbox/.
         DataError: a table cannot be read.
     """
     folder = Path(source.folder)
@@ -87,7 +87,7 @@ def of_tables(source: params.TableSource) -> dict[str, Images]:
             raise local_files.missing(Path(name), f"source.files.{split}", "a table with a column of paths")
         if not folder.is_dir():
             raise local_files.missing(folder, "source.folder", "the folder that the paths are relative to")
-        table = readers.read(Path(name), split, source.format, columns, _label)
+        table = readers.read(inbox_links.checked(Path(name)), split, source.format, columns, _label)
         for remark in table.remarks:
             console.say(escape(f"note: {remark}"))
         if table.blank_lines:
@@ -113,12 +113,17 @@ def unlabelled(path: Path, source: params.TableSource | params.FolderSource) -> 
         return Images(str(path), len(files), _of_files(files, path, source.text), texts=True)
     form = params.ParquetFormat(kind="parquet") if path.suffix == ".parquet" else source.format
     columns = Columns(source.path_column, (), "source", "path_column", ExtraColumns(text=source.text_column))
-    table = readers.read(path, "new", form, columns, lambda _: Cell(NO_LABEL))
+    table = readers.read(inbox_links.checked(path), "new", form, columns, lambda _: Cell(NO_LABEL))
     return Images(str(path), table.count, _of_table(table, path.parent, listed=False), texts=True)
 
 
 def read_file(path: Path, name: str, label: str | list[str] | None, most: int | None = None) -> RawImage:
-    """Read a file of at most `most` (MOST_BYTES) bytes, or say what is wrong with it."""
+    """Read a file of at most `most` (MOST_BYTES) bytes, or say what is wrong with it.
+
+    Raises:
+        SourceError: a link leads out of inbox/.
+    """
+    inbox_links.checked(path)
     name, most = _text(name), MOST_BYTES if most is None else most
     try:
         status = path.stat()

@@ -11,7 +11,7 @@ import numpy as np
 
 from baton import console, params, storage
 from baton.errors import SourceError
-from baton.sources import idx, image_folders, local_files, packages, torchvision_sets
+from baton.sources import idx, image_folders, inbox_links, packages, torchvision_sets
 from baton.tables.image_tables import Images, RawImage, Writer, numbered
 
 ImageSource = (
@@ -116,13 +116,14 @@ def _locate(source: params.IdxSource) -> dict[str, Path]:
 
 def _either(path: Path) -> Path | None:
     other = path.with_suffix("") if path.suffix == ".gz" else path.with_name(f"{path.name}.gz")
-    return next((candidate for candidate in (path, other) if candidate.is_file()), None)
+    found = next((candidate for candidate in (path, other) if candidate.is_file()), None)
+    return None if found is None else inbox_links.checked(found)
 
 
 def _check_pins(source: params.IdxSource, files: dict[str, Path]) -> None:
     # DVC watches only inbox/: a change to a file outside shows only in its digest.
     outside = [
-        path for path in files.values() if os.path.normpath(path).partition("/")[0] != local_files.INBOX.name
+        path for path in files.values() if os.path.normpath(path).partition("/")[0] != inbox_links.INBOX.name
     ]
     got = {path: storage.sha256(path) for path in outside}
     wrong = {path: digest for path, digest in got.items() if source.sha256.get(path.name) != digest}

@@ -10,13 +10,17 @@ from rich.markup import escape
 
 from baton import console, storage
 from baton.errors import SourceError, one_line
-from baton.sources import system_files
-
-INBOX = Path("inbox")
+from baton.sources import inbox_links, system_files
+from baton.sources.inbox_links import INBOX
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy the bytes of a file (or of a link's target) and create the folders above the target."""
+    """Copy the bytes of a file (or of a link's target) and create the folders above the target.
+
+    Raises:
+        SourceError: a link leads out of inbox/.
+    """
+    inbox_links.checked(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
 
@@ -25,7 +29,7 @@ def copy_folder(source: Path, target: Path) -> None:
     """Copy every file below a folder, except those that operating systems, programs and DVC left there.
 
     Raises:
-        SourceError: there are none, or a link leads to a folder above it.
+        SourceError: there are none, or a link leads to a folder above it or out of inbox/.
     """
     left_out: Counter[str] = Counter()
     for path in files_of(source, left_out):
@@ -50,9 +54,9 @@ def copy_named(name: str, target: Path, key: str) -> None:
     """Copy the file or folder `name` of inbox/, which the YAML path `key` names.
 
     Raises:
-        SourceError: it does not exist, or is a folder without files.
+        SourceError: it does not exist, is a folder without files, or leads out of inbox/.
     """
-    path = Path(name)
+    path = inbox_links.checked(Path(name))
     if path.is_dir():
         copy_folder(path, target)
     elif path.is_file():
@@ -100,7 +104,7 @@ def files_of(
     Links to folders are followed, but for those to a folder that is being read (`above`): they are yielded.
 
     Raises:
-        SourceError: a folder cannot be read.
+        SourceError: a folder cannot be read, or a link leads out of inbox/.
     """
     above = (*above, folder.resolve())
     for path in entries(folder, Counter() if left_out is None else left_out):
@@ -114,8 +118,9 @@ def entries(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
     """Yield the entries of a folder except system files, which `left_out` counts by kind.
 
     Raises:
-        SourceError: the folder cannot be read.
+        SourceError: the folder cannot be read, or a link leads out of inbox/.
     """
+    inbox_links.checked(folder)
     try:
         entries = list(folder.iterdir())
     except OSError as error:
@@ -127,6 +132,8 @@ def entries(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
             hint=hint,
         ) from None
     for path in entries:
+        if path.is_symlink():
+            inbox_links.checked(path)
         inside = path.is_dir()
         if kind := system_files.kind(path.name, folder=inside):
             left_out[kind] += sum(len(files) for _, _, files in os.walk(path)) if inside else 1

@@ -10,7 +10,7 @@ from typing import Any
 
 from baton import params, storage
 from baton.errors import SourceError
-from baton.sources import fetch_cache
+from baton.sources import fetch_cache, transfer_progress
 
 TIMEOUT = 60.0  # seconds without a byte
 AGENT = {"User-Agent": "baton"}  # some servers refuse Python's default
@@ -113,7 +113,9 @@ def _fetch(source: params.TorchvisionSource, item: Download) -> Path:
         f"check the connection, or fetch {item.addresses[0]} by other means and use it as a source in inbox/"
     )
     key = f"torchvision {source.name} {item.name} {digest}"
-    return fetch_cache.obtain(key, lambda scratch: _download(item, digest, scratch), advice=advice)
+    return fetch_cache.obtain(
+        key, lambda scratch: _download(item, digest, scratch), advice=advice, sha256=digest
+    )
 
 
 def _download(item: Download, digest: str, scratch: Path) -> Path:
@@ -141,7 +143,7 @@ def _transfer(address: str, path: Path, scratch: Path) -> None:
     request = urllib.request.Request(address, headers=AGENT)  # noqa: S310
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response, path.open("wb") as file:  # noqa: S310
         size = response.length
-        with fetch_cache.watched(scratch, f"download {path.name}", size):
+        with transfer_progress.watched(scratch, f"download {path.name}", size):
             shutil.copyfileobj(response, file, 2**20)
     if size is not None and path.stat().st_size != size:
         raise fetch_cache.BrokenTransferError(f"received {path.stat().st_size:,} of {size:,} bytes")

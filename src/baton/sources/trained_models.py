@@ -7,7 +7,7 @@ from pathlib import Path
 
 from baton import params, storage
 from baton.errors import SourceError
-from baton.sources import base_checks, local_files
+from baton.sources import base_checks, inbox_links, local_files
 
 PREFIX = "backbone."  # of all weights outside the head
 INFO = "baton.json"  # only Baton model folders have it
@@ -49,6 +49,8 @@ def digests(base: params.Base) -> list[str]:
     """Return the digests of the Baton model folders in `inbox/` from which a base model was taken."""
     match base:
         case params.LocalBase() if (Path(base.folder) / INFO).is_file():
+            for path in Path(base.folder).rglob("*"):
+                inbox_links.checked(path)
             return [storage.sha256_tree(Path(base.folder))]
         case params.ImageTextBase():
             return [digest for encoder in (base.image, base.text) for digest in digests(encoder)]

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -110,7 +110,7 @@ def settled(
     if steps < FEWEST_STEPS:
         return Settled(False, f"{steps:,} steps are too few to pay off")
     kept = _place(model, batches, runtime, settings, companions)
-    costs = distributed.share(_read(kept) if runtime.is_main else None)
+    costs = _shared(_read(kept) if runtime.is_main else None)
     if costs is None or (
         costs.first is None and not costs.failure and costs.eager * steps * _parts(batches) >= SHORTEST
     ):
@@ -182,7 +182,7 @@ def _measured(
             seconds(model, first)
             seconds(model, later)  # kernels may still be chosen for shapes seen for the first time
             known = Costs(seconds(model, later) / len(later))
-        known = distributed.share(known)
+        known = _shared(known)
         if known.eager * steps * _parts(batches) < SHORTEST:
             return known
         use(companions, runtime.fixed_shapes)
@@ -204,7 +204,16 @@ def _measured(
             failure=failure or "this model was not compiled in another process",
             passing=not lasting,
         )
-    return distributed.share(known)
+    return _shared(known)
+
+
+C = TypeVar("C", bound=Costs | None)
+
+
+def _shared(costs: C) -> C:
+    """Return rank 0's costs on every rank."""
+    plain = distributed.share(None if costs is None else dataclasses.asdict(costs))
+    return costs if plain is None else Costs(**plain)  # type: ignore[return-value]
 
 
 @contextlib.contextmanager

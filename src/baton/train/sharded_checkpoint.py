@@ -30,7 +30,8 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_parts
 
 from baton import console
 from baton.errors import OutputError
-from baton.runtime import distributed, sharding
+from baton.runtime import distributed, exchange, sharding
+from baton.runtime.exchange import Group
 from baton.train import checkpoint_folders, shards
 from baton.train.background_writes import BackgroundWrites
 from baton.train.checkpoint import Checkpoint, Checkpoints
@@ -40,7 +41,6 @@ from baton.train.snapshot import Parts, Snapshot, size
 
 PARTS = "parts"  # key in the state: names of the parts, which may be empty
 T = TypeVar("T")
-Group = dist.ProcessGroup | None  # None: the training run's group
 
 
 class ShardedCheckpoints(BackgroundWrites):
@@ -60,7 +60,9 @@ class ShardedCheckpoints(BackgroundWrites):
             (dist.get_rank() == 0, dist.get_world_size()) if dist.is_initialized() else (True, 1)
         )
         self.last = time.monotonic()
-        self.folder, self.finished = distributed.share((saved.folder, saved.finished))
+        finished = str(saved.finished) if saved.finished else None
+        self.folder, finished = Path(distributed.share(str(saved.folder))), distributed.share(finished)
+        self.finished = Path(finished) if finished else None
         self._size, self._copies = size, True
         self._group: Group = None  # the threads' group, from the first copy on
 
@@ -167,11 +169,11 @@ class ShardedCheckpoints(BackgroundWrites):
 
     def _alone(self, target: Path, work: Callable[[], T], group: Group) -> T:
         """Do work on the main process alone, and return its outcome on all."""
-        outcome: tuple[T | None, OutputError | None] = _outcome(work, target) if self.main else (None, None)
-        result, failure = _gathered(outcome, group)[0]
+        outcome = _outcome(work, target) if self.main else [None, None]
+        result, failure = exchange.share(outcome, group) if dist.is_initialized() else outcome
         if failure:
-            raise failure
-        return result  # type: ignore[return-value]
+            raise OutputError(failure)
+        return cast(T, result)
 
     def _begin(self, target: Path) -> bool:
         """Create an empty temporary folder; return False if the checkpoint exists already."""
@@ -213,7 +215,7 @@ class ShardedCheckpoints(BackgroundWrites):
             for key, found in reader.read_metadata().state_dict_metadata.items()
         }
         with _quiet():
-            load_parts(flat, storage_reader=reader)
+            load_parts(flat, storage_reader=reader, no_dist=True)  # else plans are exchanged as pickles
         state = json.loads((folder / STATE).read_bytes())
         parts: dict[str, dict[str, torch.Tensor]] = {part: {} for part in state[PARTS]}
         for key, tensor in flat.items():
@@ -234,25 +236,21 @@ def _on_all(work: Callable[[], T], target: Path, wanted: int, group: Group) -> l
     """
     outcomes = _gathered(_outcome(work, target, wanted), group)
     if failure := next(filter(None, (failure for _, failure in outcomes)), None):
-        raise failure
-    return [result for result, _ in outcomes]  # type: ignore[misc]
+        raise OutputError(failure)
+    return [result for result, _ in outcomes]
 
 
-def _outcome(work: Callable[[], T], target: Path, wanted: int = 0) -> tuple[T | None, OutputError | None]:
-    """Return a result, or an error to send to the other processes, which wait for this one in any case."""
+def _outcome(work: Callable[[], Any], target: Path, wanted: int = 0) -> list[Any]:
+    """Return a result, and an error's text to send to the other processes, which wait for this one anyway."""
     try:
         with checkpoint_folders.explained(target, wanted):
-            return work(), None
+            return [work(), None]
     except OutputError as error:
-        return None, error
+        return [None, str(error)]
 
 
-def _gathered(value: T, group: Group = None) -> list[T]:
-    if not dist.is_initialized():
-        return [value]
-    box: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(box, value, group=group)
-    return box
+def _gathered(value: Any, group: Group = None) -> list[Any]:
+    return exchange.gather(value, group) if dist.is_initialized() else [value]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -65,16 +66,23 @@ def refusal() -> str:
     )
 
 
-def changed_files(commit: str, *paths: str) -> list[str]:
-    """Return the files at or below `paths` that differ from a commit or are new.
+def is_commit(text: str) -> bool:
+    """Return whether a text is a commit's whole name, and so cannot be an option of Git.
 
-    The list is empty if Git cannot compare them.
+    Commits come from runs and versions of a server, whose tags anybody with access to it can write: an option
+    in their place, such as `--output=FILE`, would make Git write files.
     """
-    differing = (
-        run("git", "diff", "--relative", "--name-only", "-z", commit, "--", *paths, check=False)
-        if commit
-        else ""
-    )
+    return re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text) is not None  # the longer ones are SHA-256
+
+
+def changed_files(commit: str, *paths: str) -> list[str]:
+    """Return the files at or below `paths` that differ from a commit or HEAD, or are new.
+
+    Those that differ are left out if `commit` is not a commit's whole name, or Git cannot compare them.
+    """
+    options = ("--relative", "--name-only", "-z", "--end-of-options")
+    known = commit == "HEAD" or is_commit(commit)
+    differing = run("git", "diff", *options, commit, "--", *paths, check=False) if known else ""
     new = run("git", "ls-files", "--others", "--exclude-standard", "-z", "--", *paths, check=False)
     return sorted({*differing.split("\0"), *new.split("\0")} - {""})
 

@@ -5,8 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from baton import params
 
 LOCK, GRAPH = Path("dvc.lock"), Path("dvc.yaml")
@@ -55,7 +53,7 @@ def read_text() -> str:
 def agrees(text: str) -> bool:
     """Return whether the params recorded in a `dvc.lock` text equal those in `params.yaml` now."""
     current = params.read_raw()
-    for entry in (YAML(typ="safe", pure=True).load(text).get("stages") or {}).values():
+    for entry in (params.parse(text, str(LOCK)).get("stages") or {}).values():
         recorded = (entry.get("params") or {}).get(params.PATH.name) or {}
         if any(current.get(section) != values for section, values in recorded.items()):
             return False

@@ -10,12 +10,9 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from baton import params
-from baton.errors import DataError
-from baton.workspace.commands import changed_files, run
+from baton.errors import DataError, ParamsError
+from baton.workspace.commands import changed_files, is_commit, run
 from baton.workspace.dvc_files import LOCK
 
 CODE = ("src/", "stages/", "requirements.lock")
@@ -32,9 +29,9 @@ class Graph:
         """
         self.where = where
         try:
-            stages = YAML(typ="safe", pure=True).load(text)["stages"]
+            stages = params.parse(text, "dvc.lock")["stages"]
             self.stages: Mapping[str, Mapping[str, Any]] = dict(stages or {})
-        except (YAMLError, KeyError, TypeError) as error:
+        except (ParamsError, KeyError, TypeError) as error:
             got = " ".join(str(error).split())[:200]
             raise DataError(
                 f"the dvc.lock of {where} cannot be read", got=got, expected="a file written by DVC"
@@ -111,8 +108,11 @@ def of_workspace() -> Graph | None:
 
 
 def of_commit(commit: str) -> Graph | None:
-    """Return the graph of a commit, if Git has it."""
-    done = subprocess.run(["git", "show", f"{commit}:./{LOCK}"], capture_output=True, text=True, check=False)
+    """Return the graph of a commit, if it is a commit's whole name and Git has it."""
+    if not is_commit(commit):
+        return None
+    words = ["git", "show", "--end-of-options", f"{commit}:./{LOCK}"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     return Graph(done.stdout, f"commit {commit[:8]}") if done.returncode == 0 else None
 
 

@@ -44,7 +44,7 @@ def prepare(folder: Path, needed: Sequence[str]) -> Path:
     commit = head()
     listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", "*.dvc")
     tracked = [name for name in listed.split("\0") if name and Path(name).is_file()]
-    if tracked and (moved := json.loads(run("dvc", "status", "--json", *tracked))):
+    if tracked and (moved := json.loads(run("dvc", "status", "--json", "--", *tracked))):
         raise ParamsError(
             "data that DVC tracks differs from its .dvc file",
             got=", ".join(moved),
@@ -57,7 +57,7 @@ def prepare(folder: Path, needed: Sequence[str]) -> Path:
     _bring_edits(root, {*PROJECT, *(Path(path).parts[0] for path in needed)})
     _share_cache(root)
     if tracked:
-        run("dvc", "checkout", "--quiet", *tracked, folder=root)
+        run("dvc", "checkout", "--quiet", "--", *tracked, folder=root)
     return root
 
 

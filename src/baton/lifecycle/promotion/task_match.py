@@ -4,7 +4,6 @@ It is known before a training run and before any model is loaded: a version keep
 """
 
 from mlflow.entities.model_registry import ModelVersion
-from ruamel.yaml import YAML
 
 from baton import params
 from baton.errors import ModelError, ParamsError
@@ -42,7 +41,7 @@ def other(registry: Registry, champion: ModelVersion, table: Table) -> str | Non
     text = registry.read(champion, params.PATH.name)
     if text is None:
         return None
-    raw = YAML(typ="safe", pure=True).load(text)
+    raw = params.parse(text, f"{params.PATH} of version {number(champion)} of {registry.name}")
     kind = raw["task"]["kind"] if "task" in raw else BEFORE
     if kind == table.task.kind:
         return None

@@ -3,13 +3,12 @@
 import io
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from baton import console, params
 from baton.errors import ParamsError
 from baton.lifecycle import registry
 from baton.lifecycle.promotion import promote, promotion_record
 from baton.lifecycle.retraining import lent_files, pushing
+from baton.params import yaml_text
 from baton.tracking.stored_models import TEACHER_SHA256
 from baton.workspace.commands import AUTHOR, run
 from baton.workspace.dvc_files import LOCK
@@ -22,7 +21,7 @@ KEPT = (LOCK.name, params.PATH.name, "metrics", "reports/metrics.json", promotio
 def start_from_champion(own: registry.Registry) -> None:
     """Write the champion's teacher into `base` as version and digest; leave a `base` that was overridden."""
     champion = own.alias(registry.CHAMPION)
-    raw = YAML(typ="safe", pure=True).load(run("git", "show", f"HEAD:./{params.PATH.name}"))
+    raw = params.parse(run("git", "show", f"HEAD:./{params.PATH.name}"), f"HEAD:{params.PATH.name}")
     if champion is None or params.read_raw().get("base") != raw.get("base"):
         return
     if (digest := champion.tags.get(TEACHER_SHA256)) is None:
@@ -38,7 +37,7 @@ def start_from_champion(own: registry.Registry) -> None:
         "sha256": digest,
         "licence": licence,
     }
-    yaml = YAML()
+    yaml = yaml_text.reader(round_trip=True)
     yaml.width = WIDTH
     raw = yaml.load(params.PATH)
     raw["base"] = started

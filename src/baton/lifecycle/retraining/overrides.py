@@ -10,9 +10,6 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from baton import params
 from baton.errors import ParamsError
 from baton.params import editing
@@ -88,9 +85,4 @@ def _parsed(override: str) -> tuple[str, Any]:
             expected="KEY=VALUE",
             hint=hint,
         )
-    try:
-        return key, YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise ParamsError(
-            f"an override cannot be applied: {' '.join(str(error).split())}", got=override, hint=hint
-        ) from None
+    return key, params.parse(text, f"the value of -S {key}")

@@ -110,7 +110,7 @@ def _why(own: registry.Registry, active: params.Params, agreed: params.Promotion
     """Bring the data here; return why to train on it, see `decision.decide`."""
     _say("data")
     if tracked := run("git", "ls-files", "-z", "--", "*.dvc").split("\0")[:-1]:
-        dvc("pull", "--quiet", *tracked)  # the user's own files
+        dvc("pull", "--quiet", "--", *tracked)  # the user's own files
     inbox.check()
     _reproduce(["preprocess"], ["data/clean", decision.BASE])
     rows = test_table.read(Path(agreed.test))  # checked before hours of training

@@ -4,12 +4,9 @@ Otherwise whatever changes the model could also change what it is measured by.
 """
 
 import json
-from io import StringIO
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from baton import params
 from baton.errors import ParamsError
@@ -57,8 +54,10 @@ def of_commit(commit: str, own: params.Promotion, enabled: bool) -> tuple[params
 
 
 def _raw(commit: str) -> Any:
-    text = run("git", "show", f"{commit}:./{params.PATH.name}", check=False)
+    name = f"{commit}:./{params.PATH.name}"
+    text = run("git", "show", "--end-of-options", name, check=False)
     try:
-        return (YAML(typ="safe", pure=True).load(StringIO(text)) or {}).get("promotion")
-    except (YAMLError, AttributeError):
+        found = params.parse(text, name)
+    except ParamsError:
         return None
+    return found.get("promotion") if isinstance(found, dict) else None

@@ -238,4 +238,5 @@ def _versions(store: Store, model: LoggedModel) -> Iterator[Node]:
 
 
 def _commit(name: str) -> str:
-    return output_of("git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", check=False).strip()
+    words = ("git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    return output_of(*words, check=False).strip()
