@@ -60,6 +60,27 @@ def test_a_baseline_on_features_is_kept(
         measurements.answer(subject, KNN.model_copy(update={"neighbours": 4}), rows)
 
 
+def test_a_baseline_on_texts_is_kept_until_a_text_or_a_label_changes(
+    subject: measurements.Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change of the report alone does not fit it again."""
+    rows = {split: inputs.read_rows(Path("data/clean"), split) for split in text_arrays.SPLITS}
+    tfidf = next(own for own in subject.settings.baselines if own.kind == "tfidf")
+    first = measurements.answer(subject, tfidf, rows)
+    monkeypatch.setattr(measurements, "_fitted", lambda *_: pytest.fail("fitted again"))
+    again = measurements.answer(replace(subject), tfidf, rows)
+    for split in ("val", "test"):
+        assert again[split].C == first[split].C is not None
+        assert (again[split].predicted == first[split].predicted).all()
+        assert again[split].log_p.tobytes() == first[split].log_p.tobytes()
+    with pytest.raises(pytest.fail.Exception):
+        measurements.answer(subject, tfidf.model_copy(update={"C": (0.5, 1.0)}), rows)
+    path = Path("data/clean/train.parquet")
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(pytest.fail.Exception):
+        measurements.answer(replace(subject), tfidf, rows)
+
+
 def test_nothing_of_pictures_is_measured_on_texts(subject: measurements.Subject) -> None:
     assert image_measurements.robust(subject) is None
     assert image_measurements.sheet(subject) is None
@@ -70,7 +91,6 @@ def test_nothing_of_pictures_is_measured_on_texts(subject: measurements.Subject)
 # What the measuring modules import besides what it keeps, and why a change there leaves that as it is.
 NOT_KEPT = {
     "src/baton/evaluate/task_reports.py": "chooses the kind; what is kept goes through its `baselines`",
-    "src/baton/evaluate/inputs.py": "reads the rows, which are among the digests",
     "src/baton/evaluate/robustness.py": "sums up what is kept",
     "src/baton/evaluate/attributions.py": "chooses the answers to explain, which are part of the key",
     "src/baton/evaluate/report": "chooses the mistakes to explain, which are part of the key, and draws",

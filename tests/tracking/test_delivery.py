@@ -161,6 +161,31 @@ def test_a_store_whose_every_answer_is_lost_once_holds_everything_once(
     assert {run.info.status for run in runs()} == {"FINISHED"}
 
 
+def test_all_figures_of_a_stage_go_in_one_request_for_each_run(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store writes each request to disk before it answers; `evaluate` has a hundred figures."""
+    from mlflow.tracking import MlflowClient
+
+    values, sent = {f"student/test/figure_{place}": place / 100 for place in range(100)}, list[int]()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delivery.Deliverer, "_deliver", lambda _: None)
+        with tracking.stage("evaluate", REASONS) as run:
+            run.final(values)
+    original = MlflowClient.log_batch
+
+    def counting(self: Any, run: str, metrics: Any = (), **more: Any) -> Any:
+        sent.append(sum("figure_" in metric.key for metric in metrics))
+        return original(self, run, metrics=metrics, **more)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", counting)
+    settle()
+    delivery.deliver_left()
+    assert [count for count in sent if count] == [100, 100], "the stage's run, and the pipeline's"
+    for one in runs():
+        assert {key: value for key, value in one.data.metrics.items() if "figure_" in key} == values
+
+
 @pytest.mark.parametrize(
     ("broken", "doubled"),
     [("", set()), ("runs", {"finetune", "evaluate"}), ("models", {"models", "outputs"})],

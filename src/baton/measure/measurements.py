@@ -32,7 +32,7 @@ from baton.models import model_folder
 from baton.runtime import resolve
 from baton.tasks import task_figures
 
-ARRAYS, BASE = Path("data/arrays"), Path("data/base")
+ARRAYS, BASE, CLEAN = Path("data/arrays"), Path("data/base"), Path("data/clean")
 MODELS = {name: Path("models", name) for name in ("teacher", "student", "control")}
 # The code that measurements run: packages of baton, and single modules of other packages.
 PACKAGES = (
@@ -54,6 +54,7 @@ MODULES = (
     "streams.py",
     "evaluate/baselines.py",
     "evaluate/class_baselines.py",
+    "evaluate/inputs.py",
     "evaluate/label_baselines.py",
     "evaluate/label_outputs.py",
     "evaluate/number_baselines.py",
@@ -173,7 +174,7 @@ class Subject:
 def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]) -> dict[str, Any]:
     """Fit a baseline on train and return its outputs on val and test.
 
-    Baselines fitted on images take minutes, so their results are cached.
+    Those that take seconds, on texts, to minutes, on images, are cached.
     """
     settings = {"baseline": baseline.model_dump()}
     match baseline:
@@ -185,6 +186,10 @@ def answer(subject: Subject, baseline: params.Baseline, rows: Mapping[str, Rows]
             settings |= {"head": subject.finetune.head.model_dump(), "runtime": subject.machine.reasons}
             made = result_cache.arrays(
                 "baselines", subject.known(BASE, **settings), lambda: _fitted(subject, baseline, rows)
+            )
+        case params.TfidfBaseline() | params.CrfBaseline() | params.SlidingWindowBaseline():
+            made = result_cache.arrays(
+                "baselines", subject.known(CLEAN, **settings), lambda: _fitted(subject, baseline, rows)
             )
         case _:
             made = _fitted(subject, baseline, rows)

@@ -181,10 +181,15 @@ class Carrier:
                 self.store.client.log_inputs(self._run, models=[LoggedModelInput(model)])
 
     def _final(self, entry: Entry) -> None:
+        """Send all values at once: a request for each would take longer than the rest of a short stage."""
+        points = list[Point]()
         for key, value in entry["values"].items():
-            own = Point(self._run, key, value, entry["step"], entry["time"], *self._belongs(key))
-            self._send([own, Point(self.cursor.pipeline, key, value, 0, entry["time"])])
-            self.cursor.finals[key] = [value, entry["time"]]
+            points += [
+                Point(self._run, key, value, entry["step"], entry["time"], *self._belongs(key)),
+                Point(self.cursor.pipeline, key, value, 0, entry["time"]),
+            ]
+        self._send(points)
+        self.cursor.finals |= {key: [value, entry["time"]] for key, value in entry["values"].items()}
 
     def _belongs(self, figure: str) -> tuple[str | None, tuple[str, str] | None]:
         """Return model and dataset of a figure.
