@@ -66,14 +66,13 @@ def test_params_cannot_choose_who_gets_the_credentials(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = project / "params.yaml"
-    path.write_text(path.read_text().replace("uri: null", "uri: https://user:pw@evil.example.org"))
+    path.write_text(path.read_text().replace("uri: null", "uri: https://evil.example.org"))
     active = params.read().tracking
     assert isinstance(active, params.MlflowTracking)
     for pinned in ("https://mlflow.example.org", "http://evil.example.org", "https://evil.example.org:5000"):
         monkeypatch.setenv("BATON_TRACKING_SERVER", pinned)
-        with pytest.raises(TrackingError, match="is not the server that BATON_TRACKING_SERVER names") as told:
+        with pytest.raises(TrackingError, match="is not the server that BATON_TRACKING_SERVER names"):
             store.open_store(active)
-        assert "pw" not in str(told.value)
     monkeypatch.delenv("BATON_TRACKING_SERVER")
     monkeypatch.setenv("CI", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
