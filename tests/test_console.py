@@ -1,6 +1,9 @@
 """Console output without a terminal."""
 
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -132,3 +135,17 @@ def test_a_long_text_in_a_table_takes_several_lines(
     shown = capsys.readouterr().out
     assert "…" not in shown and "1,234" in shown
     assert path in "".join(line.split("│")[3].strip() for line in shown.splitlines() if line.count("│") == 4)
+
+
+def test_a_stage_that_is_done_exits_without_a_search_for_cycles(root: Path) -> None:
+    """Of torch and transformers it takes two seconds; what is registered for the exit runs all the same."""
+    script = (
+        "import atexit, gc\n"
+        "from baton import console\n"
+        "atexit.register(lambda: print('at exit', gc.get_freeze_count() > 1000))\n"
+        "console.run_stage(lambda: print('main', gc.get_freeze_count()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root / "src"
+    )
+    assert done.stdout.split("\n") == ["main 0", "at exit True", ""]
