@@ -216,7 +216,8 @@ def test_many_confident_mistakes_are_folded_after_the_first(tmp_path: Path) -> N
     (rest,) = part.xpath("./details")
     count = len(rest.xpath("./ol/li"))
     assert found.text(rest.xpath("./summary")[0]) == f"{count} more" and rest.xpath("./ol/@start") == ["6"]
-    few = rendered(made_up.classes(tmp_path / "few", count=40)).part("m0-confident")
+    shares = made_up.SHARES | {"teacher": 0.95}
+    few = rendered(made_up.classes(tmp_path / "few", shares=shares)).part("m0-confident")
     assert not few.xpath("./details") and 0 < len(few.xpath("./ol/li")) <= 7
 
 
