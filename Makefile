@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev repro summary test test-slow check format ui quick bench gpu lock \
+.PHONY: help install install-dev repro summary test test-slow check format ui quick bench pictures gpu lock \
 	clean clean-all
 
 help: ## list the targets
@@ -100,6 +100,9 @@ quick: $(RUNTIME) ## run the `quick` recipe in a temporary copy of the working t
 bench: $(DEV) ## run the benchmarks behind README's speed figures for text
 	@for name in overhead predict_speed tokenize_speed train_speed; do \
 		echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" || exit 1; done
+
+pictures: $(DEV) ## take README's pictures of reports/report.html (needs Chromium)
+	$(BIN)/python -m benchmarks.report_pictures
 
 gpu: $(DEV) ## run what needs a CUDA device, 8 minutes (docs/gpu.md); PIECES="bert resume" runs a part
 	$(BIN)/python -m benchmarks.gpu $(if $(PIECES),--only $(PIECES))

@@ -2,6 +2,9 @@
 
 import io
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -172,3 +175,17 @@ def test_text_from_data_is_no_markup_on_a_terminal(name: str, monkeypatch: pytes
 def test_our_own_styles_are_styles() -> None:
     text = console.styled("[bold red]error:[/] [dim]a[/] b")
     assert text.plain == "error: a b" and [str(span.style) for span in text.spans] == ["bold red", "dim"]
+
+
+def test_a_stage_that_is_done_exits_without_a_search_for_cycles(root: Path) -> None:
+    """Of torch and transformers it takes two seconds; what is registered for the exit runs all the same."""
+    script = (
+        "import atexit, gc\n"
+        "from baton import console\n"
+        "atexit.register(lambda: print('at exit', gc.get_freeze_count() > 1000))\n"
+        "console.run_stage(lambda: print('main', gc.get_freeze_count()))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root / "src"
+    )
+    assert done.stdout.split("\n") == ["main 0", "at exit True", ""]

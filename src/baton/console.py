@@ -5,6 +5,7 @@ ten seconds.
 """
 
 import contextlib
+import gc
 import os
 import re
 import signal
@@ -162,6 +163,9 @@ def run_stage(main: Callable[[], None]) -> None:
                 stream.flush()
             os._exit(int(ending.code))
         raise
+    # The interpreter would look through every object of torch and transformers for cycles before it exits.
+    # The system takes their memory anyway, and what is registered for the exit still runs.
+    gc.freeze()
 
 
 def silence() -> None:

@@ -12,6 +12,7 @@ TEXTS = ("ink", "soft", "link", "teacher", "student", "control", "other", "good"
 PAIRS = [(text, ground) for text in TEXTS for ground in ("page", "card")]
 PAIRS += [(text, "mark") for text in ("ink", "soft", "link")]
 PAIRS += [("ink", level) for level in ("h1", "h2", "h3", "e1", "e2", "e3")]
+PAIRS += [(text, "edge") for text in ("ink", "soft")]
 PAIRS += [("h5-ink", "h5"), ("e5-ink", "e5")]
 
 

@@ -208,6 +208,19 @@ def test_a_perfect_model_has_no_failures(tmp_path: Path) -> None:
     assert "student makes no mistake on test" in found.text(found.part("verdict"))
 
 
+def test_many_confident_mistakes_are_folded_after_the_first(tmp_path: Path) -> None:
+    """A page of thirty texts would hide what comes after them."""
+    found = rendered(made_up.classes(tmp_path / "many", count=300))
+    part = found.part("m0-confident")
+    assert len(part.xpath("./ol/li")) == 5
+    (rest,) = part.xpath("./details")
+    count = len(rest.xpath("./ol/li"))
+    assert found.text(rest.xpath("./summary")[0]) == f"{count} more" and rest.xpath("./ol/@start") == ["6"]
+    shares = made_up.SHARES | {"teacher": 0.95}
+    few = rendered(made_up.classes(tmp_path / "few", shares=shares)).part("m0-confident")
+    assert not few.xpath("./details") and 0 < len(few.xpath("./ol/li")) <= 7
+
+
 def test_secrets_of_the_server_are_not_shown(tmp_path: Path) -> None:
     about = replace(About(), params={"tracking.uri": "https://me:secret@host", "finetune.epochs": "2"})
     found = rendered(made_up.classes(tmp_path), about)

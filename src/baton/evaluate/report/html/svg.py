@@ -13,7 +13,7 @@ from markupsafe import Markup
 from baton.evaluate.evaluation import TRANSFORMERS
 
 WIDTH = 340  # units of every chart: about the pixels of a phone's screen
-LEFT, RIGHT = 44, 8
+LEFT, RIGHT = 44, 16  # room for half of the last tick’s words
 MARKS = {
     "teacher": '<circle cx="{x}" cy="{y}" r="3.2"/>',
     "student": '<rect x="{x0}" y="{y0}" width="6" height="6"/>',

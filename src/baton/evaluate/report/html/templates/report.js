@@ -12,13 +12,16 @@ function reveal() {
 function filter(input) {
   const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
   const list = document.getElementById(input.dataset.list);
+  const items = list.querySelectorAll("[data-item]");
   let shown = 0;
-  for (const item of list.children) {
+  for (const item of items) {
     const text = item.textContent.toLowerCase();
     item.hidden = !words.every((word) => text.includes(word));
     shown += item.hidden ? 0 : 1;
   }
-  document.getElementById(input.dataset.count).textContent = `${shown} of ${list.children.length} shown`;
+  const rest = list.querySelector(":scope > details[data-rest]");
+  if (rest && words.length) rest.open = true;
+  document.getElementById(input.dataset.count).textContent = `${shown} of ${items.length} found`;
 }
 
 for (const input of document.querySelectorAll("input[data-list]")) {
