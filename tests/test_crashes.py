@@ -4,7 +4,9 @@ The steps are not listed by hand: Python's audit hook sees each one that reaches
 remove, …), and the process is ended at the first, the second, and so on.
 """
 
+import errno
 import os
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from baton import storage, temporaries
+from baton.errors import OutputError
 
 DIED = 9
 STEPS = ("open", "os.", "shutil.", "tempfile.", "ctypes.", "fcntl.")
@@ -117,3 +120,21 @@ def test_broken_state_is_discarded(tmp_path: Path, broken: bytes | None) -> None
     assert not path.exists()
     storage.write_json(path, {"a": 1})
     assert storage.read_state(path) == {"a": 1} and path.exists()
+
+
+def test_a_file_system_that_flushes_no_folder_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = os.fsync
+
+    def fsync(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    storage.write_json(tmp_path / "a.json", {"a": 1})
+    assert storage.read_json(tmp_path / "a.json") == {"a": 1}
+    monkeypatch.setattr(os, "fsync", lambda handle: os.close(-1))  # EBADF, of a file
+    with pytest.raises(OutputError):
+        storage.write_json(tmp_path / "b.json", {"a": 1})

@@ -19,7 +19,8 @@ import re
 from collections.abc import Iterator
 
 MOST = 6_000  # characters in one part of a message; external text may be of any length
-USERINFO = re.compile(r"://[^/?#\s'\"<>]*@")  # user and password of an address
+# User and password of an address; of ssh a user alone is no secret.
+USERINFO = re.compile(r"(?<!ssh)://[^/?#\s'\"<>]*@|(?<=ssh)://[^/?#\s'\"<>:]*:[^/?#\s'\"<>]*@")
 # Control characters, marks that change the writing direction, and lone surrogates (bytes that are not UTF-8).
 UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 

@@ -146,6 +146,6 @@ def read_state_arrays(path: Path) -> dict[str, Any]:
             return dict(kept)
     except FileNotFoundError:
         return {}
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):
+    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error):
         path.unlink(missing_ok=True)
         return {}

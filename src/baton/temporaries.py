@@ -7,6 +7,7 @@ same target, or `baton gc`, removes it.
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import functools
 import os
@@ -20,6 +21,7 @@ from typing import Any
 ENDING = ".baton"
 NAME = re.compile(r"\.(?P<target>.+)\.[a-z0-9_]{8}\.baton(?P<aside>-old)?", re.DOTALL)
 ASIDE = "-old"  # of the old folder while the new one takes its name, where the two cannot be exchanged
+NO_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # what file systems answer that flush no folder
 AT_WORKING_FOLDER, RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 
 
@@ -144,10 +146,16 @@ def _renameat2() -> Any:
 
 
 def flush(path: Path) -> None:
-    """Flush a file's bytes, or a folder's names, to the disk, so that they survive a power cut."""
+    """Flush a file's bytes, or a folder's names, to the disk, so that they survive a power cut.
+
+    Some network file systems cannot flush a folder; there the names are as safe as the system makes them.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if not path.is_dir() or error.errno not in NO_FLUSH:
+            raise
     finally:
         os.close(handle)
 

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from markdown_it import MarkdownIt
@@ -11,6 +12,7 @@ from markdown_it.token import Token
 from baton.compare import tables
 from baton.evaluate.report.cards.markdown import escaped, fenced
 from baton.lifecycle.promotion import promote
+from baton.lifecycle.registry import Registry
 from baton.lifecycle.retraining import retrain
 from baton.tracking import pipelines
 
@@ -51,6 +53,9 @@ def test_a_label_forges_nothing_in_the_verdict() -> None:
     words = promote.words(record(f"recall is lowest for {EVIL}: 1.0% of 9 rows"))
     assert not forged(words), words
     assert "recall is lowest for spam" in words
+    assert "macro_f1 of a_b" in promote.words(record("macro_f1 of a_b"), str), (
+        "the terminal shows it as it is"
+    )
 
 
 def test_nothing_is_forged_in_the_retraining_report(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,11 +66,13 @@ def test_nothing_is_forged_in_the_retraining_report(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(retrain, "run", run)
     text = promote.words(record(f"recall is lowest for {EVIL}"))
     outcome = promote.Outcome("2", None, False, False, text, record(EVIL))
-    told = retrain._report("0" * 40, f"{EVIL} changed", outcome, "http://server")
+    client = SimpleNamespace(tracking_uri="http://server")
+    own = cast(Registry, SimpleNamespace(client=client, name="spam"))
+    told = retrain._report(own, ("0" * 40, f"{EVIL} changed", f"a note on {EVIL}"), outcome, False)
     headings = [token for token in tokens(told) if token.type == "heading_open"]
     assert len(headings) == 5, told  # Retraining, Verdict, Params, Figures, Links
     assert set(forged(told)) == {"heading_open"}, told
-    assert "| `description` | a | spam" in told
+    assert "| `params.yaml` | `description` | a | spam" in told
 
 
 def test_a_failed_difference_forges_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,6 +151,13 @@ def test_a_wiped_server_is_not_a_new_project(own: Registry) -> None:
         own.client.delete_model_version(own.name, number(version))
     with pytest.raises(ModelError, match=r"version 1, by promotions\.jsonl"):
         promotion_record.check(own)
+    promotion_record.check(own, enabled=False)  # a rehearsal's own store, where nothing is promoted
+
+
+def test_a_dry_run_does_not_work_around_a_lost_alias(own: Registry) -> None:
+    own.client.delete_registered_model_alias(own.name, "champion")
+    with pytest.raises(ModelError, match="has lost its alias"):
+        promotion_record.check(own, enabled=False)
 
 
 def test_an_alias_that_moved_without_a_record_is_refused(own: Registry) -> None:

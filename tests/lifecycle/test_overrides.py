@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from baton import params
-from baton.errors import ParamsError, TrackingError
+from baton.errors import OutputError, ParamsError, TrackingError
 from baton.lifecycle.retraining import lent_files, overrides, prerequisites, rules
 from baton.tracking import store
 
@@ -121,6 +121,35 @@ def test_a_jobs_own_edits_do_not_stay(project: Path) -> None:
         committed = path.read_bytes()
         git("commit", "--all", "--quiet", "--message", "with its champion")
     assert path.read_bytes() == committed != before
+
+
+def test_a_second_job_in_the_same_checkout_is_refused(project: Path) -> None:
+    path = project / "params.yaml"
+    with lent_files.lent():
+        lent_files.write(overrides.applied(["finetune.epochs=7"]))
+        during = path.read_bytes()
+        with pytest.raises(OutputError, match="another retraining works in this checkout"), lent_files.lent():
+            pass
+        assert path.read_bytes() == during
+
+
+def test_broken_state_of_a_killed_job_stops_nothing(project: Path) -> None:
+    path = project / "params.yaml"
+    before = path.read_bytes()
+    for content in ("", "[]", "{}"):
+        with lent_files.lent():
+            kept = lent_files._kept()
+        kept.write_text(content)
+        with lent_files.lent():
+            assert path.read_bytes() == before
+
+
+def test_a_base_commit_that_git_lacks_judges_nothing(project: Path) -> None:
+    own = params.read().promotion
+    with pytest.raises(ParamsError, match="is not in this clone"):
+        rules.of_commit("f" * 40, own, enabled=True)
+    found, note = rules.of_commit("f" * 40, own, enabled=False)
+    assert found == own and "is not in this clone" in note
 
 
 KILLED = """

@@ -226,6 +226,8 @@ def test_a_launcher_that_cannot_be_started_is_named(launcher: str, problem: str)
         "srun --task-prolog evil",
         "srun -n2x",
         "srun --chdir /tmp",
+        "srun --export=LD_PRELOAD=evil.so",
+        "srun --mpi=/tmp/evil.so",
     ],
 )
 def test_a_launcher_starts_nothing_but_the_stage(
@@ -237,6 +239,14 @@ def test_a_launcher_starts_nothing_but_the_stage(
     with pytest.raises(ParamsError, match=r"(?s)could start another program.*next:.*BATON_LAUNCHERS"):
         launching.command(launcher, ["own"])
     monkeypatch.setenv(launcher_words.ALLOWED, launcher.split(maxsplit=1)[0])
+    assert launching.command(launcher, ["own"])[-1] == "own"
+
+
+def test_options_that_clusters_ask_for_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "srun").write_text("")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    launcher = "srun --mpi=pmix --export=ALL --jobid=5 --reservation=night_1 -K1 -n8"
     assert launching.command(launcher, ["own"])[-1] == "own"
 
 

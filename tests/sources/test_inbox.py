@@ -115,5 +115,5 @@ def test_the_command_and_what_asks_it_first(own: Path, root: Path, monkeypatch: 
     monkeypatch.setattr(retrain, "run", lambda *words: "")
     monkeypatch.setattr(retrain, "dvc", lambda *words: asked.append(words))
     with pytest.raises(SourceError, match="inbox/ contains entries that cannot be used"):
-        retrain._why(None, None)  # type: ignore[arg-type]
+        retrain._why(None, None, None)  # type: ignore[arg-type]
     assert not asked

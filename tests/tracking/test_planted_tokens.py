@@ -149,11 +149,11 @@ def test_addresses_without_a_user_are_accepted(project: Path) -> None:
 
 def test_a_remote_of_dvc_with_a_password_is_refused(planted: Path) -> None:
     """Its address is in .dvc/config, which is committed, and in DVC's messages."""
-    from baton.lifecycle.retraining import retrain
+    from baton.lifecycle.retraining import prerequisites
 
     subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--force"], check=True)
     add = ("remote", "add", "--default", "own", f"https://me:{TOKEN}@example.org/dvc")
     subprocess.run([sys.executable, "-m", "dvc", *add], check=True, capture_output=True)
     with pytest.raises(ParamsError, match="DVC remotes without a user or a password") as error:
-        retrain.require(push=False)
+        prerequisites.require(enabled=False, push=False, branch=None)
     assert TOKEN not in str(error.value)

@@ -47,7 +47,8 @@ def promote(enabled: bool, to: str | None, json_path: Path | None) -> bool:
         outcome = promote.roll_back(own, to) if to else promote.promote(own, settings, enabled)
     if json_path:
         storage.write_json(json_path, dict(outcome.record))
-    console.say(escape(outcome.text))
+    judged = "checks" in outcome.record and outcome.champion != outcome.version
+    console.say(escape(promote.words(outcome.record, str) if judged else outcome.text))
     if outcome.moved:
         back = f"; `baton promote --to {outcome.champion}` reverts this" if outcome.champion else ""
         console.say(f"models:/{settings.name}@champion is now version {outcome.version}{back}")

@@ -5,8 +5,8 @@ the trained classifier, its curve and figures, and how it is read.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -161,14 +161,25 @@ def _linear(read: NDArray[np.float32], split: Split, settings: params.Finetune, 
     labels, task = split.targets.all, job.data.task
     balanced = settings.class_weights == "balanced"
     if isinstance(settings.strategy, params.PairsStrategy):
-        return distributed.once(lambda: probe.of_directions(read, labels, task.width, balanced, own))
+        return _once(lambda: probe.of_directions(read, labels, task.width, balanced, own))
     units = row_attributes.units(ARRAYS, len(whole))[rows]
     inner = subset.folds(labels, units, INNER, settings.seed)
     if isinstance(settings.strategy, params.PrototypesStrategy):
-        return distributed.once(lambda: prototypes.fit(read, labels, task.width, inner, own))
+        return _once(lambda: prototypes.fit(read, labels, task.width, inner, own))
     if isinstance(task, Labels):
-        return distributed.once(lambda: label_probe.fit(read, labels, balanced, inner, own))
-    return distributed.once(lambda: probe.fit(read, labels, task.width, balanced, inner, own))
+        return _once(lambda: label_probe.fit(read, labels, balanced, inner, own))
+    return _once(lambda: probe.fit(read, labels, task.width, balanced, inner, own))
+
+
+def _once(fit: Callable[[], probe.Probe]) -> probe.Probe:
+    """Fit on rank 0 only, and return its head on every rank."""
+
+    def arrays() -> Mapping[str, NDArray[Any]]:
+        made = fit()
+        return {"weight": made.weight, "bias": made.bias, "strength": np.array([made.strength])}
+
+    shared = distributed.once_arrays(arrays)
+    return probe.Probe(shared["weight"], shared["bias"], float(shared["strength"][0]))
 
 
 def _suited(reading: trainings.Reading, job: jobs.Job) -> Figures:

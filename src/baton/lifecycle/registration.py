@@ -61,9 +61,6 @@ def register(
     found = next((version for version in registry.versions() if version.tags.get(SHA256) == digest), None)
     version = found or _create(registry, settings, model, digest)
     if found:
-        if FILES_SHA256 not in found.tags:  # of an earlier Baton; its model is the one in models/
-            own = _files(registry.store, model, digest)
-            registry.client.set_model_version_tag(registry.name, number(found), FILES_SHA256, own)
         _renew_profile(registry, found, model)
         _add_cards(registry, settings, found, model, digest)
     champion = registry.alias(CHAMPION)

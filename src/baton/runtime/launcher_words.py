@@ -6,6 +6,7 @@ spaces, that may be started with any words.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 
 from baton.errors import ParamsError
@@ -24,6 +25,13 @@ SRUN_VALUED = """
     --time --wait
 """
 SRUN_ALONE = "-K -l -u --exact --exclusive --kill-on-bad-exit --label --overlap --unbuffered"
+# Options of srun of which only some values start nothing else.
+LIMITED = {
+    "--export": "ALL|NONE",
+    "--jobid": "[0-9]+",
+    "--mpi": "[a-z0-9_]+",
+    "--reservation": "[A-Za-z0-9_-]+",
+}
 VALUED: Mapping[str, list[str]] = {
     "torchrun": TORCHRUN_VALUED.split(),
     "srun": SRUN_VALUED.split(),
@@ -52,18 +60,20 @@ def check(launcher: str, words: Sequence[str]) -> None:
     todo = list(options)
     while todo:
         word = todo.pop(0)
-        name, equals, _ = word.partition("=")
+        name, equals, value = word.partition("=")
         name = name.replace("_", "-") if program == "torchrun" else name
         if name in VALUED[program] and (equals or (todo and not todo[0].startswith("-"))):
             if not equals:
                 todo.pop(0)
+        elif program == "srun" and re.fullmatch(LIMITED.get(name, "(?!)"), value):
+            continue
         elif word.replace("_", "-") not in ALONE[program] and not _joined(word, program):
             raise _refused(launcher, word)
 
 
 def _joined(word: str, program: str) -> bool:
     """Return whether a word is a short option of srun with its number, as in `-n8`."""
-    return word[:2] in VALUED[program] and word[2:].isdecimal()
+    return word[:2] in [*VALUED[program], "-K"] and word[2:].isdecimal()
 
 
 def _refused(launcher: str, word: str) -> ParamsError:

@@ -113,10 +113,7 @@ def command(launcher: str, own: list[str]) -> list[str]:
         hint = "set it before running `dvc repro`, or write its value"
         raise ParamsError(f"runtime.launcher: the variable {unset[0]} is not set", got=launcher, hint=hint)
     if not words or (words[0] != TORCHRUN and not shutil.which(words[0])):
-        hint = (
-            "install it, give its full path, or set runtime.launcher to null "
-            "and runtime.processes to the number of processes"
-        )
+        hint = "install it, or set runtime.launcher to null and runtime.processes to the number of processes"
         raise ParamsError(
             "runtime.launcher: program not found",
             got=launcher,

@@ -127,7 +127,7 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
 def _columns(data: Any, pair: bool, accept_empty: bool) -> tuple[list[list[str]], Any]:
     """Return the texts of any accepted input, of pairs in two columns; and for pandas objects their index."""
     if pair:
-        found, index = answers.pairs(data)
+        found, index = answers.pairs(data, accept_empty)
         return [[row[side] for row in found] for side in (0, 1)], index
     values, index = answers.texts(data, accept_empty)
     return [values], index

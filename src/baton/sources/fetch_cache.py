@@ -128,7 +128,8 @@ def _remember(key: str, path: Path, sha256: str | None) -> Path:
     kept = folder() / digest
     _sync(path)
     size = path.stat().st_size
-    path.chmod(0o644)
+    with contextlib.suppress(PermissionError):  # a link to another user's file
+        path.chmod(0o644)
     known(digest)  # removes what else may be there
     path.replace(kept)
     storage.write_json(_index(key), {"key": key, "sha256": digest, "bytes": size})

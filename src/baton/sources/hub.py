@@ -6,6 +6,7 @@ A shared cache of fetched files is not asked which file belongs to a commit: the
 import hashlib
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -114,8 +115,8 @@ def _kept(etag: str | None, scratch: Path) -> Path | None:
         return None
     try:
         os.link(kept, scratch / "kept")
-    except OSError:  # a file system without links
-        return None
+    except OSError:  # a file system without links, or another user's file
+        shutil.copyfile(kept, scratch / "kept")
     return scratch / "kept"
 
 

@@ -45,7 +45,8 @@ def control_characters(rows: list[Row], names: Names) -> dict[str, str]:
     return found(
         rows,
         {
-            name: f"label {name!r} has a control character: map it by preprocess.label_names"
+            name: f"label {name!r} has a control character: correct it, or map all names by "
+            "preprocess.label_names"
             for name in faulty
         },
         names,

@@ -124,14 +124,15 @@ def probabilities(names: Sequence[str], answers: pd.DataFrame) -> NDArray[np.flo
     return result
 
 
-def pairs(data: Any) -> tuple[Pairs, Any]:
+def pairs(data: Any, accept_empty: bool = False) -> tuple[Pairs, Any]:
     """Return the pairs of texts of any accepted input and, for a DataFrame, its index.
 
     Args:
         data: A DataFrame with columns `text` and `text_pair`, a list of pairs, or one pair.
+        accept_empty: Whether a text may be empty.
 
     Raises:
-        ValueError: If the DataFrame has other columns.
+        ValueError: If the DataFrame has other columns, or a text is empty.
         TypeError: If a row is not a pair of texts.
     """
     index, rows = None, data
@@ -149,10 +150,10 @@ def pairs(data: Any) -> tuple[Pairs, Any]:
     for number, row in enumerate(rows):
         both = tuple(row) if isinstance(row, tuple | list | np.ndarray) else (row,)
         problem, hint = f"row {number} is not a pair of texts", "fill or drop rows that lack a text"
-        if len(both) != 2 or not all(isinstance(one, str) and one.strip() for one in both):
-            raise refused(TypeError, problem, row, "two texts, neither empty", hint)
+        if len(both) != 2 or not all(isinstance(one, str) for one in both):
+            raise refused(TypeError, problem, row, "two texts", hint)
         for one in both:
-            check_text(one, f"row {number}", accept_empty=True)
+            check_text(one, f"row {number}", accept_empty)
         found.append(both)
     return found, index
 

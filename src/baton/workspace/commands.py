@@ -101,4 +101,7 @@ def _completed(*words: str, folder: Path | None = None) -> subprocess.CompletedP
     command = [sys.executable, "-m", *words] if words[0] == "dvc" else list(words)
     # Git asks for nothing: nobody is there to answer, and a question would wait for ever.
     quiet = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
-    return subprocess.run(command, cwd=folder, env=quiet, capture_output=True, text=True, check=False)
+    try:
+        return subprocess.run(command, cwd=folder, env=quiet, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return subprocess.CompletedProcess(command, 127, "", f"{command[0]} is not installed")

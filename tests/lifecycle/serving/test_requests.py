@@ -99,3 +99,13 @@ def test_a_body_of_unknown_length_is_refused(quiet_mlflow: None, monkeypatch: py
     app = application(Limits())
     with pytest.raises(AssertionError, match="still sending"):  # nothing of it is read
         ask(app, {}, [b"x"])
+    with pytest.raises(AssertionError, match="still sending"):  # chunks win over the length said beside them
+        ask(app, {"Content-Length": "1", "Transfer-Encoding": "chunked"}, [b"x"])
+
+
+def test_a_body_longer_than_it_said_is_not_kept(quiet_mlflow: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from baton.tasks.served_limits import Limits
+
+    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "")
+    status, answer = ask(application(Limits()), {"Content-Length": "5"}, [b"x" * 10])
+    assert status == 400 and "longer than its Content-Length of 5 bytes" in answer["message"]

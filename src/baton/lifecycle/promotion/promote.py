@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def judge(registry: Registry, settings: params.Promotion, challenger: ModelVersi
             alias was lost or moved without a record.
         ParamsError: `promotion.metric` is not a figure of the table's task.
     """
-    promotion_record.check(registry)
+    promotion_record.check(registry, enabled)
     champion = registry.alias(CHAMPION)
     if champion and number(challenger) == number(champion):
         return _nothing(registry, champion)
@@ -150,6 +150,7 @@ def _reached(verdict: Verdict, which: str, table: test_table.Table) -> dict[str,
 
 def roll_back(registry: Registry, wanted: str) -> Outcome:
     """Make a version the champion without asking the gate; write a line of the record."""
+    promotion_record.read()  # a broken one is said before anything moves
     version, champion = registry.version(wanted), registry.alias(CHAMPION)
     if champion and number(champion) == number(version):
         earlier = champion.tags.get(f"{GATE}previous_champion", "none")
@@ -173,15 +174,15 @@ def roll_back(registry: Registry, wanted: str) -> Outcome:
     return Outcome(number(version), record["champion"], True, True, text, record)
 
 
-def words(record: Mapping[str, Any]) -> str:
-    """Return the verdict as Markdown."""
+def words(record: Mapping[str, Any], shown: Callable[[object], str] = escaped) -> str:
+    """Return the verdict as Markdown, or as it is for the terminal if `shown` is `str`."""
     against = f"version {record['champion']}" if record["champion"] else "no champion"
     head = (
         f"Version {record['version']} of {record['name']} against {against}: "
         f"**{'passed' if record['passed'] else 'refused'}**"
     )
     lines = [
-        f"- {'met' if check['passed'] else 'NOT met'}, {escaped(check['name'])}: {escaped(check['text'])}"
+        f"- {'met' if check['passed'] else 'NOT met'}, {shown(check['name'])}: {shown(check['text'])}"
         for check in record["checks"]
     ]
     table, figure = record["table"], figure_scale.Scale(**record.get("scale", SHARE))

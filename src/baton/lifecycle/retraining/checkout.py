@@ -1,6 +1,7 @@
 """Changes by a retraining job in the checkout: params.yaml, and a commit with `dvc.lock` and figures."""
 
 import io
+import re
 from pathlib import Path
 
 from baton import console, params
@@ -70,7 +71,8 @@ def commit(outcome: promote.Outcome, where: pushing.Target, propose: bool) -> bo
         text = f"Retrain: version {outcome.version} {'passed' if outcome.passed else 'refused'}"
         run("git", *AUTHOR, "commit", "--quiet", "--message", text, "--", *kept)
     if propose and not pushing.landed(where):
-        pushing.propose(where, f"retrain/{outcome.record['name']}-version-{outcome.version}")
+        name = re.sub(r"[^A-Za-z0-9]+", "-", outcome.record["name"]).strip("-")
+        pushing.propose(where, f"retrain/{name}-version-{outcome.version}")
         return False
     pushing.push(where)
     return True

@@ -11,22 +11,40 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from baton import console, params, storage
+from baton.errors import OutputError
 from baton.lifecycle.promotion.promotion_record import RECORD
+from baton.processes import locks
 from baton.workspace.commands import attempt
 
 
 @contextlib.contextmanager
 def lent() -> Iterator[None]:
-    """Give the files back at the end, whatever happens inside."""
-    take_back()
-    storage.write_json(_kept(), {"before": params.PATH.read_text(encoding="utf-8"), "written": []})
-    record = RECORD.read_bytes() if RECORD.is_file() else None
+    """Give the files back at the end, whatever happens inside.
+
+    Raises:
+        OutputError: another job works in this checkout.
+    """
+    _kept().parent.mkdir(parents=True, exist_ok=True)
+    handle = locks.take(_kept().parent / "lock")
+    if handle is None:
+        raise OutputError(
+            "another retraining works in this checkout",
+            got=f"{_kept().parent / 'lock'} is locked",
+            expected="one at a time",
+            hint="wait for it, or stop it",
+        )
     try:
-        yield
-    finally:
         take_back()
-        if not _as_committed(RECORD):
-            _restore(RECORD, record)
+        storage.write_json(_kept(), {"before": _text(params.PATH), "written": []})
+        record = RECORD.read_bytes() if RECORD.is_file() else None
+        try:
+            yield
+        finally:
+            take_back()
+            if not _as_committed(RECORD):
+                _restore(RECORD, record)
+    finally:
+        locks.give(handle)
 
 
 def write(text: str) -> None:
@@ -40,10 +58,10 @@ def write(text: str) -> None:
 
 def take_back() -> None:
     """Restore params.yaml after a job that edited it and did not commit it, if there was one."""
-    if not _kept().is_file():
+    kept = storage.read_state(_kept())
+    if not kept.keys() >= {"before", "written"}:
         return
-    kept = storage.read_json(_kept())
-    now = params.PATH.read_text(encoding="utf-8") if params.PATH.is_file() else ""
+    now = _text(params.PATH) if params.PATH.is_file() else ""
     if now != kept["before"] and not _as_committed(params.PATH):
         if _digest(now) in kept["written"]:
             _restore(params.PATH, kept["before"].encode())
@@ -56,6 +74,11 @@ def take_back() -> None:
 
 def _kept() -> Path:
     return storage.state("retrain") / "params.json"
+
+
+def _text(path: Path) -> str:
+    """Return a file's text with its own ends of lines."""
+    return path.read_bytes().decode("utf-8")
 
 
 def _digest(text: str) -> str:

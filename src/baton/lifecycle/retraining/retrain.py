@@ -70,11 +70,13 @@ def retrain(options: Options) -> Result:
             lent_files.write(overrides.applied(options.overrides))
         prerequisites.require(options.enabled, options.push, options.branch)
         base, active = options.base or _reproduced(), params.read()
-        agreed, note = rules.of_commit(options.base or _tip(), active.promotion, options.enabled)
+        agreed, note = rules.of_commit(
+            options.base or _tip(options.branch), active.promotion, options.enabled
+        )
         assert isinstance(active.tracking, params.MlflowTracking)  # `require` has checked it
         with usable(str(active.tracking.uri)):
             own = registry.Registry(open_store(active.tracking), agreed.name)
-            promotion_record.check(own)  # before hours of training
+            promotion_record.check(own, options.push)  # before hours of training
             why = _why(own, active, agreed)
             if why.startswith("not: "):
                 moving.complete(own)
@@ -168,12 +170,12 @@ def _difference(*words: str) -> str:
     except (OutputError, ValueError) as error:  # must not end hours of training
         return f"They cannot be compared:\n\n{fenced(str(error))}"
     rows = [
-        (code(key), *(_value(change.get(which)) for which in ("old", "new")))
-        for _, changes in sorted(found.items())
+        (code(path), code(key), *(_value(change.get(which)) for which in ("old", "new")))
+        for path, changes in sorted(found.items())
         for key, change in sorted(changes.items())
         if isinstance(change, dict)
     ]
-    return table(("", "before", "after"), rows) if rows else "No difference."
+    return table(("file", "", "before", "after"), rows) if rows else "No difference."
 
 
 def _value(value: object) -> object:
@@ -182,9 +184,14 @@ def _value(value: object) -> object:
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
-def _tip() -> str:
-    """Return the remote's last commit of this branch as far as it is known here, or the one checked out."""
-    return run("git", "rev-parse", "--verify", "--quiet", "@{upstream}", check=False).strip() or "HEAD"
+def _tip(branch: str | None = None) -> str:
+    """Return the remote's last commit of a branch, by default this one, as far as it is known here.
+
+    Without any it is the commit that is checked out.
+    """
+    where = pushing.target(branch) if branch else None
+    name = f"refs/remotes/{where}" if where else "@{upstream}"
+    return run("git", "rev-parse", "--verify", "--quiet", name, check=False).strip() or "HEAD"
 
 
 def _reproduced() -> str:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from baton import params
 from baton.errors import ParamsError
-from baton.workspace.commands import run
+from baton.workspace.commands import done, run
 
 
 def of_commit(commit: str, own: params.Promotion, enabled: bool) -> tuple[params.Promotion, str]:
@@ -25,6 +25,18 @@ def of_commit(commit: str, own: params.Promotion, enabled: bool) -> tuple[params
         ParamsError: this code cannot read that section, and the verdict would count. A dry run is then judged
             by its own section, and says so.
     """
+    if not done("git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}"):
+        if enabled:
+            raise ParamsError(
+                "the base commit, whose `promotion` judges, is not in this clone",
+                got=commit[:40],
+                expected="a commit that git can read",
+                hint="fetch it (`git fetch --unshallow`), or correct --base",
+            )
+        return (
+            own,
+            f"The base commit {commit[:8]} is not in this clone, so this dry run is judged by its own rules.",
+        )
     raw = _raw(commit)
     if raw is None:  # the commit has no params.yaml: nothing was agreed on
         return own, ""
