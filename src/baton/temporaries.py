@@ -116,7 +116,12 @@ def put(path: Path, target: Path) -> None:
     """Give a temporary folder its target's name, durably; the old one is removed after that.
 
     Until then either the old or the new folder is there, whole.
+
+    Raises:
+        NotADirectoryError: the target is no folder.
     """
+    if os.path.lexists(target) and not target.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target))
     for file in (file for file in path.rglob("*") if file.is_file() and not file.is_symlink()):
         flush(file)
     for folder in (path, *(folder for folder in path.rglob("*") if folder.is_dir())):

@@ -90,4 +90,5 @@ def test_the_gate_gives_a_verdict_that_names_the_way_out(monkeypatch: pytest.Mon
     outcome = promote.judge(Registry(CLASSES), settings, Version(4, {}), True)  # type: ignore[arg-type]
     assert not outcome.passed and not outcome.to_move and recorded == [outcome.record]
     assert "NOT met, task: the champion, version 3 of texts, has the task classes" in outcome.text
-    assert str(Path("t.parquet")) in outcome.text and "`baton promote --to 4` makes this" in outcome.text
+    said = promote.words(outcome.record, str)
+    assert str(Path("t.parquet")) in said and "`baton promote --to 4` makes this" in said

@@ -16,7 +16,7 @@ from tests.serve import files, test_pyfunc, test_pyfunc_image
 
 pytestmark = pytest.mark.usefixtures("quiet_mlflow")
 
-COMMON = {"__init__.py", "errors.py", "storage.py"} | {
+COMMON = {"__init__.py", "errors.py", "storage.py", "temporaries.py"} | {
     *(
         f"contracts/{name}.py"
         for name in (

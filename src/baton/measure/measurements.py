@@ -52,6 +52,7 @@ MODULES = (
     "predict.py",
     "storage.py",
     "streams.py",
+    "temporaries.py",
     "evaluate/baselines.py",
     "evaluate/class_baselines.py",
     "evaluate/inputs.py",

@@ -19,7 +19,6 @@ from baton.contracts.input_spec import (
     Windows,
 )
 from baton.contracts.task_spec import TaskSpec
-from baton.tasks import served_limits
 
 OF_TIMM = ("timm", "torchvision")  # timm imports torchvision
 
@@ -40,6 +39,8 @@ class Served:
 
 def settings(info: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     """Return the model_config of a model, given its baton.json and what params say of its limits."""
+    from baton.tasks import served_limits  # imports pandas, which most stages' records do not need
+
     kind: served_limits.Kind
     match read(info):
         case TextInput():

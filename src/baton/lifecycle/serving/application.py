@@ -130,15 +130,16 @@ def body_bytes(model: Any) -> int:
 
 
 async def _body(request: Request, length: int) -> bytes:
-    body = bytearray()
+    body, longer = bytearray(), False
     try:
         async with asyncio.timeout(SECONDS):
             async for part in request.stream():
-                body += part
-                if len(body) > length:
-                    raise Refused(400, f"the body is longer than its Content-Length of {length:,} bytes")
+                longer = longer or len(body) + len(part) > length
+                body += b"" if longer else part
     except TimeoutError:
         raise Refused(408, f"the body did not arrive within {SECONDS:.0f} s") from None
+    if longer:
+        raise Refused(400, f"the body is longer than its Content-Length of {length:,} bytes")
     return bytes(body)
 
 

@@ -17,7 +17,7 @@ JSON = "application/json"
 UNEXPECTED = "Encountered an unexpected error"  # how MLflow begins about an exception of the model
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # Python writes the traceback into it
 class Refused(Exception):  # noqa: N818  an answer, not a fault of the server
     """A request that is not answered."""
 
