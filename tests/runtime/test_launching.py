@@ -18,7 +18,7 @@ import pytest
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from baton.errors import ParamsError
-from baton.processes import heartbeat, supervision, workers
+from baton.processes import heartbeat, identity, supervision, workers
 from baton.processes.alarm import Alarm
 from baton.runtime import launcher_words, launching
 from baton.runtime.resolve import Place, device_index
@@ -327,7 +327,7 @@ def test_a_launcher_s_processes_belong_to_the_stage_s_repro(monkeypatch: pytest.
     monkeypatch.setenv(supervision.OWNER, supervision.handed_on()[supervision.OWNER])
     assert supervision.owner() == own
     name, started, _ = json.loads(os.environ[supervision.OWNER])
-    assert supervision.Process(name, started).same(supervision.this())
+    assert identity.Process(name, started).same(supervision.this())
 
 
 def test_a_process_s_own_command() -> None:

@@ -1,6 +1,7 @@
 """A server that does not answer holds up nobody but who asks it: no lock is held while it is asked."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,7 @@ import psutil
 import pytest
 
 from baton import params, storage
-from baton.processes import locks
-from baton.processes.supervision import this
+from baton.processes import identity, locks
 from baton.tracking import lineage, restored_runs, store
 
 
@@ -72,12 +72,17 @@ def test_one_of_two_syncs_records_a_restored_run(project: Path) -> None:
     Path("dvc.lock").write_text("schema: '2.0'\n")
     text, path = Path("dvc.lock").read_text(), storage.state(restored_runs.SYNCED)
     path.parent.mkdir(exist_ok=True)
-    parent = psutil.Process(os.getppid())
-    name = this().name.replace(str(os.getpid()), str(parent.pid))
-    claim = {"lock": restored_runs._digest(text), "process": [name, parent.create_time()]}
+    living = identity.described(psutil.Process(os.getppid()))
+    claim = {
+        "lock": restored_runs._digest(text),
+        "process": [living.name, living.started],
+        "time": time.time(),
+    }
     storage.write_json(path, {"recording": claim})
     assert not restored_runs._claimed(text)
-    storage.write_json(path, {"recording": claim | {"process": [name, 1.0]}})
+    for void in ({"process": [living.name, 1.0]}, {"time": time.time() - 3600}):
+        storage.write_json(path, {"recording": claim | void})
+        assert restored_runs._claimed(text)
     assert restored_runs._claimed(text) and restored_runs._claimed(text), "a process may claim it again"
     restored_runs.remember(lock=text)
     assert not restored_runs._claimed(text), "it is recorded"

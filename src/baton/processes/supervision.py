@@ -1,7 +1,7 @@
 """Which processes belong and end together: the stages of one `dvc repro`, found by a common ancestor.
 
 Each stage is a separate process. DVC passes it no information about its repro, but the `dvc` process is its
-ancestor, and a process id with its start time identifies a process of this machine for good. DVC leaves its
+ancestor, and `identity` says which process that is. DVC leaves its
 command running when it is killed itself, so a stage watches it (`watch`).
 """
 
@@ -10,7 +10,6 @@ import ctypes
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -18,39 +17,15 @@ from pathlib import Path
 
 import psutil
 
-# Start times depend on the clock, which NTP may move between stages; process ids are not reused this fast.
-CLOCK_SECONDS = 5.0
+from baton.processes import identity
+from baton.processes.identity import Process
+
 # On SIGTERM, training saves a checkpoint at the end of its step and closes its runs; after that it is killed.
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.25
 ANCESTORS = "BATON_ANCESTORS"  # of the stage when it started, nearest first: `stages/run` sets it
 OWNER = "BATON_OWNER"  # of the stage that started a launcher: its processes may run anywhere
 PR_SET_PDEATHSIG = 1
-
-
-@dataclass(frozen=True)
-class Process:
-    """A process on some machine: `name` is `host:pid`, `started` in seconds since 1970."""
-
-    name: str
-    started: float
-
-    def same(self, other: "Process") -> bool:
-        """Return whether both are the same process."""
-        return self.name == other.name and abs(self.started - other.started) < CLOCK_SECONDS
-
-    def ended(self) -> bool:
-        """Return True only if it is certain that the process ran on this machine and is gone."""
-        host, _, pid = self.name.rpartition(":")
-        if host != socket.gethostname():
-            return False
-        try:
-            process = psutil.Process(int(pid))
-            return not self.same(_described(process)) or process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
-        except psutil.Error:
-            return False
 
 
 @dataclass(frozen=True)
@@ -67,7 +42,7 @@ BY_HAND = "by hand"
 
 def this() -> Process:
     """Return this process."""
-    return _described(psutil.Process())
+    return identity.described(psutil.Process())
 
 
 def owner() -> Owner:
@@ -81,7 +56,7 @@ def owner() -> Owner:
         return Owner(repro_id, Process(name, started), command)
     dvc, arguments = _dvc(_ancestors())
     if dvc:
-        return Owner(repro_id, _described(dvc), " ".join(["dvc", *arguments]))
+        return Owner(repro_id, identity.described(dvc), " ".join(["dvc", *arguments]))
     return Owner(repro_id, this(), repro_id or BY_HAND)
 
 
@@ -147,10 +122,6 @@ def _ancestors() -> list[psutil.Process]:
         while parent := found[-1].parent():
             found.append(parent)
     return found[1:]
-
-
-def _described(process: psutil.Process) -> Process:
-    return Process(f"{socket.gethostname()}:{process.pid}", process.create_time())
 
 
 def _dvc(ancestors: list[psutil.Process]) -> tuple[psutil.Process | None, list[str]]:

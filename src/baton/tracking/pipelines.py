@@ -12,8 +12,8 @@ from mlflow.entities import Run
 
 from baton import params
 from baton.evaluate.report.cards.markdown import fenced
+from baton.processes.identity import Process
 from baton.processes.locks import locked
-from baton.processes.supervision import Process
 from baton.tracking import environment
 from baton.tracking.store import Store, param_items
 

@@ -11,8 +11,9 @@ from typing import Any
 from mlflow.entities import Run
 
 from baton import params, storage
+from baton.processes.identity import Process
 from baton.processes.locks import locked
-from baton.processes.supervision import Process, this
+from baton.processes.supervision import this
 from baton.tracking import environment, links, pipelines
 from baton.tracking.journal import now
 from baton.tracking.store import Store
@@ -21,6 +22,7 @@ from baton.workspace.dvc_files import LOCK, Lock
 
 CACHED, KEPT = "baton.cached", "dvc.lock.sha256"
 SYNCED = "synced.json"  # in .baton
+CLAIM_SECONDS = 600.0  # after which a claim on a restored run is void: making the run takes seconds
 
 
 def record(
@@ -86,18 +88,18 @@ def remember(lock: str = "", pipeline: str = "") -> None:
 def _claimed(text: str) -> bool:
     """Claim the run of this `dvc.lock`, so that of two syncs at once one creates it.
 
-    No lock is held while the server is asked: it may be silent. The claim of a process that is gone is void.
+    No lock is held while the server is asked: it may be silent. The claim of a process that is gone is void,
+    and so is an old one, whose process may have been in a container that is gone.
     """
-    own = this()
+    own, now = this(), time.time()
     with locked("sync"):
         known = _remembered()
         claim = known.get("recording") or {"lock": "", "process": [own.name, own.started]}
-        other = Process(*claim["process"])
-        if not _written_anew(text) or (
-            claim["lock"] == _digest(text) and not other.same(own) and not other.ended()
-        ):
+        other, age = Process(*claim["process"]), abs(now - claim.get("time", 0.0))
+        void = other.same(own) or other.ended() or age > CLAIM_SECONDS
+        if not _written_anew(text) or (claim["lock"] == _digest(text) and not void):
             return False
-        news = {"recording": {"lock": _digest(text), "process": [own.name, own.started]}}
+        news = {"recording": {"lock": _digest(text), "process": [own.name, own.started], "time": now}}
         storage.write_json(storage.state(SYNCED), known | news)
     return True
 

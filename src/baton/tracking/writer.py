@@ -14,7 +14,7 @@ from typing import Any
 from baton import storage
 from baton.errors import TrackingError
 from baton.processes import locks
-from baton.processes.supervision import Process
+from baton.processes.identity import Process
 from baton.tracking.journal import ENTRIES, GONE, Journal, now, parsed
 
 LINK_BYTES = 1 << 20  # smaller files are copied: an editor may rewrite them in place

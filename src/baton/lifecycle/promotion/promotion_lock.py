@@ -17,7 +17,8 @@ from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 
 from baton.errors import TrackingError
-from baton.processes.supervision import Process, this
+from baton.processes.identity import Process
+from baton.processes.supervision import this
 
 HOLDER = "baton.holder"  # a tag: [process, its start in seconds since 1970, a random word]
 STALE_SECONDS = 600.0  # moving aliases takes less than a second
