@@ -2,11 +2,13 @@
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from baton.errors import OutputError
-from baton.lifecycle.retraining import pushing
+from baton.errors import OutputError, TrackingError
+from baton.lifecycle.retraining import pushing, retrain
 from baton.lifecycle.retraining.pushing import Target
 
 LOCK = """schema: '2.0'
@@ -155,3 +157,23 @@ def test_a_remote_that_is_away_for_a_while_is_tried_again_and_not_for_ever(
         else:
             pushing.push(MAIN)
     assert len(log(origin)) == 2
+
+
+def test_runs_are_delivered_before_others_can_restore_their_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that died in between left a model that no later clone could register."""
+    done: list[str] = []
+    monkeypatch.setattr(retrain, "_reproduce", lambda *_: done.append("repro"))
+    monkeypatch.setattr(retrain, "dvc", lambda *words: done.append(words[0]))
+    monkeypatch.setattr(retrain.tracking, "sync", lambda: done.append("sync"))
+    active = cast(Any, SimpleNamespace(retrain=SimpleNamespace(warm_start=False)))
+    retrain._train(cast(Any, None), active, cast(Any, SimpleNamespace(model="student")), push=True)
+    assert done == ["repro", "sync", "push"]
+    done.clear()
+
+    def refuse() -> None:
+        raise TrackingError("the store cannot be used")
+
+    monkeypatch.setattr(retrain.tracking, "sync", refuse)
+    with pytest.raises(TrackingError):
+        retrain._train(cast(Any, None), active, cast(Any, SimpleNamespace(model="student")), push=True)
+    assert done == ["repro"], "nothing is pushed whose runs are not delivered"
