@@ -126,8 +126,8 @@ def _train(own: registry.Registry, active: params.Params, agreed: params.Promoti
     if active.retrain.warm_start:
         checkout.start_from_champion(own)
     _reproduce([], ["data/clean", "models/teacher", f"models/{agreed.model}"])
-    # First: the runs of outputs that others restore from the run-cache must be in the store, or no clone could
-    # ever register the model.
+    # First: outputs that others restore from the run-cache need their runs in the store, or no clone could ever
+    # register the model.
     tracking.sync()
     if push:
         # Before the model is announced, so that a registered model is always available. A job that only
