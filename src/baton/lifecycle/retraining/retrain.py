@@ -126,7 +126,7 @@ def _train(own: registry.Registry, active: params.Params, agreed: params.Promoti
     if active.retrain.warm_start:
         checkout.start_from_champion(own)
     _reproduce([], ["data/clean", "models/teacher", f"models/{agreed.model}"])
-    # First: outputs that others restore from the run-cache need their runs in the store, or no clone could ever
+    # First: outputs that others restore from the run-cache need their runs in the store, or no clone could
     # register the model.
     tracking.sync()
     if push:
