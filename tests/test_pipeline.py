@@ -427,6 +427,42 @@ def test_the_launcher_says_which_python_it_wants(project: Project) -> None:
     assert all(part in result.stderr for part in ("got:", "expected:", "/bin/false", "make install"))
 
 
+def test_models_are_registered_in_a_store_that_was_wiped(project: Project) -> None:
+    """Every clone that restores outputs whose runs were never delivered is in the same place."""
+    aside = project.folder.parent / "aside"
+    aside.mkdir()
+    store = [project.folder / name for name in ("mlflow.db", "mlartifacts", ".baton/synced.json")]
+    kept = [(path, path.rename(aside / path.name)) for path in store if path.exists()]
+    params_file = project.folder / "params.yaml"
+    text = params_file.read_text()
+    try:
+        project.edit(lambda raw: raw["distill"].update(alpha=0.9))
+        refused = project.run(*BATON, "register")
+        assert refused.returncode == 1 and "models/student is not in the MLflow store" in refused.stderr
+        params_file.write_text(text)
+        made = project.run(*BATON, "register")
+        assert made.returncode == 0, made.stderr
+        assert "finetune: this store has no run of its models" in made.stdout
+        assert "registered: csv version 1 (challenger)" in made.stdout
+        again = project.run(*BATON, "register")
+        assert "already registered" in again.stdout and "has no run" not in again.stdout
+        traced = project.run(*BATON, "trace", "models/student").stdout
+        assert "stage distill (run " in traced and "version csv 1" in traced and "broken" not in traced
+        accuracy = storage.read_json(project.folder / "metrics/distill.json")["student"]["val_accuracy"]
+        from mlflow import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
+        version = client.get_model_version("csv", "1")
+        run = client.get_run(version.run_id)
+        assert run.data.metrics["student/val_accuracy"] == pytest.approx(accuracy)
+        assert run.data.params["resolved.adopted"].startswith("from dvc.lock")
+    finally:
+        params_file.write_text(text)
+        for path, old in kept:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            old.rename(path)
+
+
 @pytest.mark.slow
 def test_an_experiment_in_a_temporary_copy(project: Project) -> None:
     """`dvc exp run --temp` runs the copy's code with the project's Python.

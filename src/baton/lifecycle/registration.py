@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from baton import params, storage
 from baton.contracts import task_spec
 from baton.errors import DataError, ModelError, TrackingError
-from baton.lifecycle import evaluated_cards, model_card, training_rows
+from baton.lifecycle import adoption, evaluated_cards, model_card, training_rows
 from baton.lifecycle.registry import (
     CHALLENGER,
     CHAMPION,
@@ -57,6 +57,8 @@ def register(
             f"{source} is missing", expected="a trained model", hint="run `make repro`, or `dvc checkout`"
         )
     digest = storage.sha256_tree(source)
+    if not _ready(registry.store, digest):
+        adoption.adopt()
     model = _logged(registry.store, source, digest)
     found = next((version for version in registry.versions() if version.tags.get(SHA256) == digest), None)
     version = found or _create(registry, settings, model, digest)
@@ -69,12 +71,16 @@ def register(
     return registry.client.get_model_version(registry.name, number(version)), found is None
 
 
+def _ready(store: Store, digest: str) -> list[LoggedModel]:
+    return [model for model in store.models(f"tags.sha256 = '{digest}'") if model.status == "READY"]
+
+
 def _logged(store: Store, source: Path, digest: str) -> LoggedModel:
-    found = [model for model in store.models(f"tags.sha256 = '{digest}'") if model.status == "READY"]
+    found = _ready(store, digest)
     if not found:
         hint = (
-            "run `baton sync`; if it was trained with tracking off or with another store, `dvc repro "
-            "--force` trains it again"
+            "run `baton sync`; a model of another store can be registered if dvc.lock describes it: "
+            "`dvc checkout`, or `dvc repro` if params or code have changed"
         )
         raise TrackingError(
             f"{source} is not in the MLflow store",
