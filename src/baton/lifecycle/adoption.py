@@ -51,11 +51,13 @@ def _described() -> bool:
         "tokenize": [str(ARRAYS)],
         **{stage: [f"metrics/{stage}.json", f"models/{own[0]}"] for stage, own in STAGES.items()},
     }
+    if not (text := dvc_files.read_text()):
+        return False
     if missing := [path for paths in wanted.values() for path in paths if not Path(path).exists()]:
         done("dvc", "pull", "--quiet", "--", *missing)
     lock = dvc_files.read_lock()
     known = {stage: lock.get(stage, {}).get("outs", {}) for stage in wanted}
-    return dvc_files.agrees(dvc_files.read_text()) and all(
+    return dvc_files.agrees(text) and all(
         known[stage].get(path) == dvc_files.md5(Path(path))
         for stage, paths in wanted.items()
         for path in paths
