@@ -444,14 +444,13 @@ def test_models_are_registered_in_a_store_that_was_wiped(project: Project) -> No
         assert made.returncode == 0, made.stderr
         assert "finetune: this store has no run of its models" in made.stdout
         assert "registered: csv version 1 (challenger)" in made.stdout
-        again = project.run(*BATON, "register")
-        assert "already registered" in again.stdout and "has no run" not in again.stdout
         traced = project.run(*BATON, "trace", "models/student").stdout
         assert "stage distill (run " in traced and "version csv 1" in traced and "broken" not in traced
         accuracy = storage.read_json(project.folder / "metrics/distill.json")["student"]["val_accuracy"]
         from mlflow import MlflowClient
 
-        client = MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
+        uri = f"sqlite:///{project.folder}/mlflow.db"
+        client = MlflowClient(uri, uri)
         version = client.get_model_version("csv", "1")
         run = client.get_run(version.run_id)
         assert run.data.metrics["student/val_accuracy"] == pytest.approx(accuracy)
