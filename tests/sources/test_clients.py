@@ -82,7 +82,7 @@ def test_a_value_in_params_never_runs_a_build(workplace: Path, wheelhouse: Path,
     """pip takes a path where a name belongs, and builds what is there before it compares digests."""
     ran = malicious(workplace, "inbox/evil==0.tar.gz")
     for package, version in {
-        "a/../../../work/inbox/evil": "0.tar.gz",  # relative to the scratch folder in which pip runs
+        f"a/../../../{workplace.name}/inbox/evil": "0.tar.gz",  # from the scratch folder in which pip runs
         f"file://{workplace}/inbox/evil==0.tar.gz#": "1.0",
         "--index-url=http://127.0.0.1:9": "1.0",
         f"toy @ file://{workplace}/inbox/evil": "0.tar.gz",

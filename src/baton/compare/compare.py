@@ -3,9 +3,7 @@
 Input: the command's options, strategies.yaml, params.yaml -> DVC experiments, and files in the output folder.
 """
 
-import contextlib
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from baton.processes import locks
 from baton.workspace import experiments, private_copy
 
 OUTPUT = Path("reports/compare")
+ALONE = "comparison runs in this project"
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def compare(options: Options) -> None:
     if options.dry_run:
         _list(planned, done)
         return
-    with _alone():
+    with locks.alone(storage.state(running.STATE) / "lock", ALONE):
         failed = _run(planned, done, chosen, known, text, options.track, options.models)
         if done:
             found = gathering.gather(planned, done, chosen, options.baseline)
@@ -84,7 +83,7 @@ def outcomes(
     known, text = plan.inputs(chosen.stage), params.PATH.read_text(encoding="utf-8")
     planned = _planned(chosen, labels, seeds, known)
     done = _done(planned, chosen.stages)
-    with _alone():
+    with locks.alone(storage.state(running.STATE) / "lock", ALONE):
         failed = _run(planned, done, chosen, known, text, track=False, models=False)
     _check(failed, planned)
     return planned, done
@@ -183,25 +182,3 @@ def _run(
             f"compare: stopped with {len(done)} of {len(planned)} done; the same command goes on from there"
         )
         raise
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Refuse a second comparison in the same project."""
-    path = storage.state(running.STATE) / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = locks.take(path)
-    if handle is None:
-        got = path.read_text(encoding="utf-8") or "another process"
-        raise OutputError(
-            "another comparison runs in this project",
-            got=got,
-            expected="one at a time",
-            hint="wait for it, or stop it",
-        )
-    try:
-        os.ftruncate(handle, 0)
-        os.write(handle, f"process {os.getpid()}".encode())
-        yield
-    finally:
-        locks.give(handle)

@@ -19,7 +19,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from baton import params, storage
-from baton.errors import OutputError, TrainingError
+from baton.errors import TrainingError
 from baton.estimate import speed_rounds, states
 from baton.processes import locks, supervision
 
@@ -37,28 +37,19 @@ def opened(done: Sequence[str]) -> Iterator[Path]:
         OutputError: another estimate runs in this project.
     """
     parent = storage.state("estimate")
-    parent.mkdir(parents=True, exist_ok=True)
-    handle = locks.take(parent / "lock")
-    if handle is None:
-        raise OutputError(
-            "another estimate runs in this project",
-            got=f"{parent / 'lock'} is locked",
-            expected="one at a time",
-            hint="wait for it, or stop it",
-        )
-    for left in parent.glob(f"{PREFIX}*"):  # of one that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    try:
-        for name in (*LINKED, *READ, *(path for stage in done for path in states.outputs(stage))):
-            link(Path(name), folder)
-        raw = params.read_raw()
-        raw["evaluate"]["speed"] |= speed_rounds.few(params.read().evaluate.speed).model_dump()
-        YAML(typ="safe", pure=True).dump(raw, folder / params.PATH)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        locks.give(handle)
+    with locks.alone(parent / "lock", "estimate runs in this project"):
+        for left in parent.glob(f"{PREFIX}*"):  # of one that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        try:
+            for name in (*LINKED, *READ, *(path for stage in done for path in states.outputs(stage))):
+                link(Path(name), folder)
+            raw = params.read_raw()
+            raw["evaluate"]["speed"] |= speed_rounds.few(params.read().evaluate.speed).model_dump()
+            YAML(typ="safe", pure=True).dump(raw, folder / params.PATH)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def link(path: Path, folder: Path) -> None:

@@ -57,8 +57,6 @@ def register(
             f"{source} is missing", expected="a trained model", hint="run `make repro`, or `dvc checkout`"
         )
     digest = storage.sha256_tree(source)
-    if not _ready(registry.store, digest):
-        adoption.adopt()
     model = _logged(registry.store, source, digest)
     found = next((version for version in registry.versions() if version.tags.get(SHA256) == digest), None)
     version = found or _create(registry, settings, model, digest)
@@ -76,7 +74,8 @@ def _ready(store: Store, digest: str) -> list[LoggedModel]:
 
 
 def _logged(store: Store, source: Path, digest: str) -> LoggedModel:
-    found = _ready(store, digest)
+    """Return the store's model of this digest; a store without one gets it from `dvc.lock` if possible."""
+    found = _ready(store, digest) or (_ready(store, digest) if adoption.adopt() else [])
     if not found:
         hint = (
             "run `baton sync`; a model of another store can be registered if dvc.lock describes it: "

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from baton import storage
-from baton.errors import TrackingError
+from baton.errors import OutputError, TrackingError
 
 LOCK_SECONDS = 60.0
 
@@ -61,6 +61,34 @@ def locked(name: str) -> Iterator[None]:
             raise TrackingError(f"{path} stays locked", got=f"{LOCK_SECONDS:.0f} s of waiting", hint=hint)
         time.sleep(0.05)
     try:
+        yield
+    finally:
+        give(handle)
+
+
+@contextlib.contextmanager
+def alone(path: Path, work: str) -> Iterator[None]:
+    """Refuse a second process that does the same work.
+
+    Args:
+        path: the file to lock, which is created; it names the process.
+        work: what the other one does, for the error: "comparison runs in this project".
+
+    Raises:
+        OutputError: another process does it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = take(path)
+    if handle is None:
+        raise OutputError(
+            f"another {work}",
+            got=path.read_text(encoding="utf-8") or "another process",
+            expected="one at a time",
+            hint="wait for it, or stop it",
+        )
+    try:
+        os.ftruncate(handle, 0)
+        os.write(handle, f"process {os.getpid()}".encode())
         yield
     finally:
         give(handle)

@@ -22,7 +22,6 @@ from baton.lifecycle.promotion import (
     task_match,
     verdicts,
 )
-from baton.lifecycle.promotion.moving import complete
 from baton.lifecycle.promotion.verdicts import Check, Verdict
 from baton.lifecycle.registry import CHALLENGER, CHAMPION, GATE, ROLLED_BACK, SHA256, Registry, now, number
 from baton.tasks import figure_scale, task_figures
@@ -283,7 +282,7 @@ def _note(registry: Registry, version: ModelVersion, record: Mapping[str, Any], 
 
 def _nothing(registry: Registry, champion: ModelVersion) -> Outcome:
     """Report that there is nothing to decide."""
-    complete(registry)
+    moving.complete(registry)
     text = (
         f"Version {number(champion)} of {registry.name} is already the champion; there is nothing to decide."
     )

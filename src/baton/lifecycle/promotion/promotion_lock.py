@@ -20,7 +20,7 @@ from baton.errors import TrackingError
 from baton.processes.identity import Process
 from baton.processes.supervision import this
 
-HOLDER = "baton.holder"  # a tag: [process, its start in seconds since 1970, a random word]
+HOLDER = "baton.holder"  # a tag: [name and start of the process (`identity`), a random word]
 STALE_SECONDS = 600.0  # moving aliases takes less than a second
 PATIENCE_SECONDS = 5.0  # for promotions that are at it
 PAUSES = (0.05, 0.25)  # seconds between two tries

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from baton import console, params, storage
-from baton.errors import OutputError
 from baton.lifecycle.promotion.promotion_record import RECORD
 from baton.processes import locks
 from baton.workspace.commands import attempt
@@ -24,16 +23,7 @@ def lent() -> Iterator[None]:
     Raises:
         OutputError: another job works in this checkout.
     """
-    _kept().parent.mkdir(parents=True, exist_ok=True)
-    handle = locks.take(_kept().parent / "lock")
-    if handle is None:
-        raise OutputError(
-            "another retraining works in this checkout",
-            got=f"{_kept().parent / 'lock'} is locked",
-            expected="one at a time",
-            hint="wait for it, or stop it",
-        )
-    try:
+    with locks.alone(_kept().parent / "lock", "retraining works in this checkout"):
         take_back()
         storage.write_json(_kept(), {"before": _text(params.PATH), "written": []})
         record = RECORD.read_bytes() if RECORD.is_file() else None
@@ -43,8 +33,6 @@ def lent() -> Iterator[None]:
             take_back()
             if not _as_committed(RECORD):
                 _restore(RECORD, record)
-    finally:
-        locks.give(handle)
 
 
 def write(text: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from baton import console, params
 from baton.errors import OutputError
 from baton.lifecycle.promotion.promotion_record import RECORD
-from baton.workspace.commands import AUTHOR, attempt, run
+from baton.workspace.commands import AUTHOR, attempt, done, run
 from baton.workspace.dvc_files import GRAPH, LOCK, outputs, read_lock
 
 TRIES, PAUSE_SECONDS = 5, 2.0  # the pause doubles: 30 s in all
@@ -63,8 +63,7 @@ def missing(branch: str | None) -> str | None:
 
 def landed(where: Target) -> bool:
     """Return whether the branch has this commit already."""
-    fetched = attempt("git", "fetch", "--quiet", where.remote, where.branch).returncode == 0
-    return fetched and attempt("git", "merge-base", "--is-ancestor", "HEAD", "FETCH_HEAD").returncode == 0
+    return _fetched(where) and _contains("FETCH_HEAD", "HEAD")
 
 
 def push(where: Target) -> None:
@@ -137,8 +136,16 @@ def touched(files: list[str]) -> list[str]:
 
 def _current(where: Target) -> bool:
     """Return whether HEAD contains the newest commit of the branch, as far as the remote says."""
-    fetched = attempt("git", "fetch", "--quiet", where.remote, where.branch).returncode == 0
-    return not fetched or attempt("git", "merge-base", "--is-ancestor", "FETCH_HEAD", "HEAD").returncode == 0
+    return not _fetched(where) or _contains("HEAD", "FETCH_HEAD")
+
+
+def _fetched(where: Target) -> bool:
+    """Fetch the branch as FETCH_HEAD; return whether that succeeded."""
+    return done("git", "fetch", "--quiet", where.remote, where.branch)
+
+
+def _contains(commit: str, earlier: str) -> bool:
+    return done("git", "merge-base", "--is-ancestor", earlier, commit)
 
 
 def _rebase(where: Target) -> None:

@@ -10,7 +10,6 @@ its body is not read, with the reason in `message`. Bodies wait outside until th
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -31,8 +30,6 @@ SECONDS = 30.0  # for a body to arrive
 TOGETHER = 2  # requests that are worked on; a model computes one batch at a time
 CHARACTER_BYTES, SLACK = 6, 65_536  # of a character escaped in JSON; for keys and spaces
 MODEL_CONFIG = "SERVING_MODEL_CONFIG"
-
-_log = logging.getLogger(__name__)
 
 
 class Room:
