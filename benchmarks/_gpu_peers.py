@@ -48,7 +48,7 @@ def trainer(work: Work, compiled: bool) -> dict[str, Any]:
             meter.end(state.global_step)
 
     with tempfile.TemporaryDirectory() as folder:
-        arguments = transformers.TrainingArguments(output_dir=folder, **flags(work, ours, machine, compiled))
+        arguments = transformers.TrainingArguments(output_dir=folder, **flags(work, machine, compiled))
         documents = _peers.Documents(train.arrays, np.arange(len(train)))
         collator = transformers.DataCollatorWithPadding(tokenizer(), pad_to_multiple_of=_peers.PAD_MULTIPLE)
         used = Metered(model, arguments, collator, documents, callbacks=[Timed()])
@@ -62,7 +62,7 @@ def trainer(work: Work, compiled: bool) -> dict[str, Any]:
     }
 
 
-def flags(work: Work, ours: _training.Work, machine: resolve.Runtime, compiled: bool) -> dict[str, Any]:
+def flags(work: Work, machine: resolve.Runtime, compiled: bool) -> dict[str, Any]:
     """Return the TrainingArguments."""
     workers = 0 if work.sizes.tiny else WORKERS
     loading = {
@@ -73,9 +73,8 @@ def flags(work: Work, ours: _training.Work, machine: resolve.Runtime, compiled: 
     loading |= {"dataloader_prefetch_factor": 4} if workers else {}
     steps = {"max_steps": work.sizes.all_steps, "torch_compile": compiled, "logging_strategy": "no"}
     steps["logging_nan_inf_filter"] = False  # it would read back every loss
-    return (
-        _peers.flags(ours, PEER, machine, work.sizes.all_steps * work.settings.batch_size) | loading | steps
-    )
+    documents = work.sizes.all_steps * work.settings.batch_size
+    return _peers.flags(work.settings, PEER, machine, documents, True) | loading | steps
 
 
 def tokenizer() -> Any:

@@ -33,7 +33,7 @@ def test_estimate_then_run_then_compare(project: Project) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert tree(project.folder) == before
     state = project.folder / ".baton"
-    assert not list((state / "estimate").iterdir()), "the scratch folder is gone"
+    assert [path.name for path in (state / "estimate").iterdir()] == ["lock"], "the scratch folder is gone"
     assert not (state / "checkpoints").exists() and not (project.folder / "mlflow.db").exists()
     kept = storage.read_json(state / "estimate.json")
     stages = kept["stages"]

@@ -142,7 +142,7 @@ def test_what_must_not_become_the_champion(publish: Publish, project: Path) -> N
     worse = judge(own)
     assert {"best champion", "baseline", "class losses"} <= set(
         failed(worse)
-    ) and "best baseline, tfidf_svm: 80.00%" in worse.text
+    ) and r"best baseline, tfidf\_svm: 80.00%" in worse.text
     assert "promotion.looks" not in worse.text, (
         "the first verdict on this table: its champion was set by hand"
     )
