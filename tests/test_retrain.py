@@ -41,6 +41,7 @@ class World:
         self.git("init", "--quiet", "--bare", str(folder / "origin.git"))
         self.git("branch", "-M", "main")
         self.git("remote", "add", "origin", str(folder / "origin.git"))
+        (folder / "storage").mkdir()
         self.developer.dvc("remote", "add", "--default", "storage", str(folder / "storage"))
         self.publish("remotes")
         self.git("push", "--quiet", "--set-upstream", "origin", "main")
@@ -345,6 +346,9 @@ def test_when_it_trains_and_from_what(tmp_path: Path, server: Server) -> None:
     assert isinstance(base, params.RegisteredBase) and (base.name, base.version) == ("story", 1)
 
     shutil.rmtree(world.folder / "storage")
+    refused = world.clone().run(*BATON, "retrain", "--mode", "enabled")
+    assert refused.returncode == 1 and "storage does not exist (mount it" in refused.stderr
+    (world.folder / "storage").mkdir()
     told = world.job("--mode", "enabled")
     assert "they are rebuilt" in told and "Not trained: 0 rows are new" in told
 

@@ -25,6 +25,7 @@ GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.25
 ANCESTORS = "BATON_ANCESTORS"  # of the stage when it started, nearest first: `stages/run` sets it
 OWNER = "BATON_OWNER"  # of the stage that started a launcher: its processes may run anywhere
+PATIENT_DVC = "baton.workspace.patient_dvc"  # the module by which a retraining job runs DVC
 PR_SET_PDEATHSIG = 1
 
 
@@ -148,6 +149,6 @@ def _dvc_arguments(words: list[str]) -> list[str]:
     rest = 1
     while rest < len(words) and words[rest].startswith("-") and words[rest] != "-m":
         rest += 1
-    if words[rest : rest + 2] == ["-m", "dvc"]:
+    if words[rest : rest + 1] == ["-m"] and words[rest + 1 : rest + 2] in (["dvc"], [PATIENT_DVC]):
         return words[rest + 2 :]
     return words[rest + 1 :] if names[rest : rest + 1] == ["dvc"] else []

@@ -16,10 +16,11 @@ AUTHOR = ("-c", "user.name=baton retrain", "-c", "user.email=baton-retrain@local
 
 
 def dvc(*words: str) -> None:
-    """Run DVC and let it print to the console."""
+    """Run DVC, patient with its remote (`patient_dvc`), and let it print to the console."""
     # If this process dies, DVC ends, and its stage with it.
     ends_with_us = functools.partial(supervision.die_with_parent, signal.SIGTERM, os.getpid())
-    ended = subprocess.run([sys.executable, "-m", "dvc", *words], check=False, preexec_fn=ends_with_us)
+    command = [sys.executable, "-m", supervision.PATIENT_DVC, *words]
+    ended = subprocess.run(command, check=False, preexec_fn=ends_with_us)
     if ended.returncode:
         raise OutputError(
             f"`dvc {' '.join(words)}` failed",

@@ -6,6 +6,7 @@ from baton import params
 from baton.errors import USERINFO, ParamsError
 from baton.lifecycle.retraining import checkout, overrides, pushing
 from baton.tracking.pinned_server import SERVER
+from baton.workspace import remote
 from baton.workspace.commands import refusal, run
 
 CREDENTIALS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_AWS_SIGV4")
@@ -51,6 +52,8 @@ def _server() -> list[str]:
         lacking.append(
             "a DVC remote (`dvc remote add --default NAME PATH_OR_URL`) for data, models and the run-cache"
         )
+    elif (where := remote.Remote()).is_folder and (trouble := where.trouble()):
+        lacking.append(f"the folder of the DVC remote: {trouble} (mount it, or create it if it is new)")
     if USERINFO.search(run("dvc", "remote", "list", check=False)):
         lacking.append(
             "DVC remotes without a user or a password in their addresses (give them by environment variables)"

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from rich.markup import escape
 
 from baton import console, params, storage, tracking
-from baton.errors import OutputError
+from baton.errors import OutputError, TrackingError
 from baton.evaluate.report.cards.markdown import code, escaped, fenced, paragraph, table
 from baton.lifecycle import registration, registry, test_table, verified
 from baton.lifecycle.promotion import gate, moving, promote, promotion_record, task_match
@@ -26,12 +26,15 @@ from baton.lifecycle.retraining import (
     pushing,
     rules,
 )
+from baton.processes import patience
 from baton.sources import inbox
 from baton.tracking.store import open_store, usable
-from baton.workspace.commands import done, dvc, run
+from baton.workspace import remote
+from baton.workspace.commands import dvc, run
 from baton.workspace.dvc_files import LOCK
 
 REPORT, PLOTS = Path("retrain.md"), Path("dvc_plots")
+LONG = ("finetune", "distill")  # stages whose outputs are pushed as soon as they are there
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def _why(own: registry.Registry, active: params.Params, agreed: params.Promotion
     """Bring the data here; return why to train on it, see `decision.decide`."""
     _say("data")
     if tracked := run("git", "ls-files", "-z", "--", "*.dvc").split("\0")[:-1]:
-        dvc("pull", "--quiet", "--", *tracked)  # the user's own files
+        _pull_own(tracked)
     inbox.check()
     _reproduce(["preprocess"], ["data/clean", decision.BASE])
     rows = test_table.read(Path(agreed.test))  # checked before hours of training
@@ -125,14 +128,53 @@ def _why(own: registry.Registry, active: params.Params, agreed: params.Promotion
 def _train(own: registry.Registry, active: params.Params, agreed: params.Promotion, push: bool) -> None:
     if active.retrain.warm_start:
         checkout.start_from_champion(own)
+    # One after the other, so that a job that dies in the second costs no more than that.
+    for stage in LONG:
+        dvc("repro", "--pull", "--allow-missing", stage)
+        _keep(push, "--with-deps", stage)
     _reproduce([], ["data/clean", "models/teacher", f"models/{agreed.model}"])
+    _keep(push)
+
+
+def _keep(push: bool, *targets: str) -> None:
+    """Bring runs into the store and outputs to the remote, from where the next job restores them."""
     # First: outputs that others restore from the run-cache need their runs in the store, or no clone could
     # register the model.
-    tracking.sync()
+    _deliver()
     if push:
         # Before the model is announced, so that a registered model is always available. A job that only
         # rehearses writes nothing there: others would restore its run-cache.
-        dvc("push", "--quiet", "--run-cache")
+        remote.push(*targets)
+
+
+def _deliver() -> None:
+    """Call `tracking.sync` until the store answers, as long as a job is patient."""
+    failed: list[TrackingError] = []
+
+    def once() -> str | None:
+        try:
+            tracking.sync()
+        except TrackingError as error:
+            failed.append(error)
+            return str(error).partition("\n")[0]
+        return None
+
+    if patience.persist(once):
+        raise failed[-1]
+
+
+def _pull_own(files: Sequence[str]) -> None:
+    """Fetch the user's own files.
+
+    Raises:
+        OutputError: the remote lacks some, or cannot be reached.
+    """
+    if not remote.pull(*files):
+        raise OutputError(
+            "the DVC remote lacks files that git says it has",
+            got="some of " + ", ".join(files[:5]),
+            hint="`dvc push` where they were added",
+        )
 
 
 def _not_trained(why: str) -> str:
@@ -207,7 +249,7 @@ def _reproduced() -> str:
 def _reproduce(stages: Sequence[str], wanted: Sequence[str]) -> None:
     """Reproduce with the remote's outputs, rebuild those it lacks, and fetch the `wanted` ones."""
     dvc("repro", "--pull", "--allow-missing", *stages)
-    if not done("dvc", "pull", "--quiet", *wanted):
+    if not remote.pull(*wanted):
         _say("the DVC remote lacks some outputs in dvc.lock; they are rebuilt")
         dvc("repro", "--pull", *stages)
 

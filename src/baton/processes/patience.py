@@ -1,0 +1,40 @@
+"""Waiting for what may come back: a network, a server, a remote.
+
+A job that has trained for hours waits for minutes; how long, the environment may say (`VARIABLE`).
+"""
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+
+from baton import console
+
+VARIABLE, SECONDS = "BATON_PATIENCE_SECONDS", 300.0
+FIRST, LONGEST = 1.0, 60.0  # seconds between two tries: the first pause doubles up to the longest
+SPREAD = 0.25  # share of a pause by which it is varied, so that jobs do not return at the same time
+
+
+def pauses(most: float = SECONDS) -> Iterator[float]:
+    """Yield the seconds to wait before each further try; they add up to `most`, or what `VARIABLE` says."""
+    left = min(most, float(os.environ.get(VARIABLE) or SECONDS))
+    pause = FIRST
+    while left > 0:
+        varied = min(left, pause * random.uniform(1 - SPREAD, 1 + SPREAD))  # noqa: S311
+        yield varied
+        left, pause = left - varied, min(2 * pause, LONGEST)
+
+
+def persist(attempt: Callable[[], str | None], most: float = SECONDS) -> str | None:
+    """Call `attempt` until it returns None, pausing in between; return its last answer.
+
+    `attempt` returns what stood in its way if that may pass, and raises if no further try helps.
+    """
+    rest = pauses(most)
+    while (trouble := attempt()) is not None:
+        pause = next(rest, None)
+        if pause is None:
+            return trouble
+        console.warn("network", f"{trouble}; trying again in {pause:.0f} s")
+        time.sleep(pause)
+    return None
