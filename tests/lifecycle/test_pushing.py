@@ -10,6 +10,7 @@ import pytest
 from baton.errors import OutputError, TrackingError
 from baton.lifecycle.retraining import pushing, retrain
 from baton.lifecycle.retraining.pushing import Target
+from baton.processes import patience
 
 LOCK = """schema: '2.0'
 stages:
@@ -162,18 +163,21 @@ def test_a_remote_that_is_away_for_a_while_is_tried_again_and_not_for_ever(
 def test_runs_are_delivered_before_others_can_restore_their_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that died in between left a model that no later clone could register."""
     done: list[str] = []
-    monkeypatch.setattr(retrain, "_reproduce", lambda *_: done.append("repro"))
-    monkeypatch.setattr(retrain, "dvc", lambda *words: done.append(words[0]))
+    monkeypatch.setattr(retrain, "_reproduce", lambda *_: done.append("all"))
+    monkeypatch.setattr(retrain, "dvc", lambda *words: done.append(words[-1]))
+    monkeypatch.setattr(retrain.remote, "push", lambda *_: done.append("push"))
     monkeypatch.setattr(retrain.tracking, "sync", lambda: done.append("sync"))
     active = cast(Any, SimpleNamespace(retrain=SimpleNamespace(warm_start=False)))
     retrain._train(cast(Any, None), active, cast(Any, SimpleNamespace(model="student")), push=True)
-    assert done == ["repro", "sync", "push"]
+    kept = ["sync", "push"]
+    assert done == ["finetune", *kept, "distill", *kept, "all", *kept]
     done.clear()
 
     def refuse() -> None:
         raise TrackingError("the store cannot be used")
 
     monkeypatch.setattr(retrain.tracking, "sync", refuse)
+    monkeypatch.setenv(patience.VARIABLE, "0.01")
     with pytest.raises(TrackingError):
         retrain._train(cast(Any, None), active, cast(Any, SimpleNamespace(model="student")), push=True)
-    assert done == ["repro"], "nothing is pushed whose runs are not delivered"
+    assert done == ["finetune"], "nothing is pushed whose runs are not delivered"
