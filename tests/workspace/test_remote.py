@@ -230,3 +230,11 @@ def test_persisting_returns_the_last_trouble(monkeypatch: pytest.MonkeyPatch) ->
     assert time.monotonic() - begun < 60
     answers = iter(["first", None])  # type: ignore[list-item]
     assert patience.persist(lambda: next(answers)) is None
+
+
+def test_the_environment_may_ask_for_more_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(patience.time, "sleep", slept.append)
+    monkeypatch.setenv(patience.VARIABLE, "1000")
+    assert patience.persist(lambda: "away") == "away"
+    assert sum(slept) == pytest.approx(1000)

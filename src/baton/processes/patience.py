@@ -15,9 +15,9 @@ FIRST, LONGEST = 1.0, 60.0  # seconds between two tries: the first pause doubles
 SPREAD = 0.25  # share of a pause by which it is varied, so that jobs do not return at the same time
 
 
-def pauses(most: float = SECONDS) -> Iterator[float]:
-    """Yield the seconds to wait before each further try; they add up to `most`, or what `VARIABLE` says."""
-    left = min(most, float(os.environ.get(VARIABLE) or SECONDS))
+def pauses(seconds: float) -> Iterator[float]:
+    """Yield the seconds to wait before each further try; they add up to `seconds`."""
+    left = seconds
     pause = FIRST
     while left > 0:
         varied = min(left, pause * random.uniform(1 - SPREAD, 1 + SPREAD))  # noqa: S311
@@ -25,12 +25,12 @@ def pauses(most: float = SECONDS) -> Iterator[float]:
         left, pause = left - varied, min(2 * pause, LONGEST)
 
 
-def persist(attempt: Callable[[], str | None], most: float = SECONDS) -> str | None:
+def persist(attempt: Callable[[], str | None]) -> str | None:
     """Call `attempt` until it returns None, pausing in between; return its last answer.
 
     `attempt` returns what stood in its way if that may pass, and raises if no further try helps.
     """
-    rest = pauses(most)
+    rest = pauses(float(os.environ.get(VARIABLE) or SECONDS))
     while (trouble := attempt()) is not None:
         pause = next(rest, None)
         if pause is None:
