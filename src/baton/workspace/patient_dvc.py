@@ -9,7 +9,7 @@ does not.
 
 import sys
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from dvc.cli import main
 from dvc.data_cloud import DataCloud
@@ -20,7 +20,6 @@ from baton import console
 from baton.errors import BatonError
 from baton.workspace import remote
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 

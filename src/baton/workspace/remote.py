@@ -29,26 +29,17 @@ class Remote:
         return Repo().cloud.get_remote()
 
     @property
-    def path(self) -> str:
-        """Return its folder, bucket or address."""
-        return str(self._opened.path)
-
-    @property
-    def files(self) -> Any:
-        """Return its file system, an `fsspec.AbstractFileSystem`."""
-        return self._opened.fs.fs
-
-    @property
     def is_folder(self) -> bool:
         """Return whether it is a folder of this machine, mounted or not."""
         return str(self._opened.fs.protocol) == "local"
 
     def trouble(self) -> str | None:
         """Return why it cannot be asked for its files now; None if it answers."""
+        where = str(self._opened.path)
         if self.is_folder:
-            return None if Path(self.path).is_dir() else f"the DVC remote's folder {self.path} does not exist"
+            return None if Path(where).is_dir() else f"the DVC remote's folder {where} does not exist"
         try:
-            self.files.cat_file(f"{self.path.rstrip('/')}/{uuid.uuid4().hex}")
+            self._opened.fs.fs.cat_file(f"{where.rstrip('/')}/{uuid.uuid4().hex}")
         except FileNotFoundError:
             return None  # the answer: there is no such file
         except Exception as error:  # noqa: BLE001  every kind of remote has its own
@@ -65,21 +56,20 @@ def fetched(attempt: Callable[[], bool]) -> bool:
     Raises:
         OutputError: the remote cannot be reached.
     """
-    remote, failures = Remote(), 0
+    remote, missing = Remote(), False
 
     def once() -> str | None:
-        nonlocal failures
-        if attempt():
-            failures = 0
-            return None
-        if trouble := remote.trouble():
-            failures = 0
-            return trouble
-        failures += 1
-        return None if failures == ENOUGH else once()
+        nonlocal missing
+        for _ in range(ENOUGH):
+            if attempt():
+                return None
+            if trouble := remote.trouble():
+                return trouble
+        missing = True
+        return None
 
     reachable(patience.persist(once))
-    return not failures
+    return not missing
 
 
 def pull(*targets: str) -> bool:
