@@ -265,6 +265,40 @@ def test_killed_at_random_it_ends_in_the_same_state(tmp_path: Path, server: Serv
     assert world.git("rev-list", "--count", "origin/main", folder=project.folder) == "3"
 
 
+@pytest.mark.usefixtures("quiet_mlflow")
+def test_the_job_after_a_killed_one_goes_on_from_its_checkpoint(tmp_path: Path, server: Server) -> None:
+    """Each in its own clone; the training run stays one run in the store."""
+
+    def often(raw: dict[str, Any]) -> None:
+        raw["retrain"]["checkpoint_minutes"] = 0.005
+        raw["runtime"]["checkpoint_seconds"] = 0.2
+        raw["finetune"]["epochs"] = 60
+
+    world = World(tmp_path, server, small)
+    world.developer.edit(often)
+    world.push("checkpoints")
+    project, stored = world.clone(), world.folder / "storage/baton/checkpoints/finetune"
+    own = {"BATON_PYTHON": sys.executable, "PYTHONPATH": str(project.folder / "src")}
+    with subprocess.Popen(
+        [*BATON, "retrain"], cwd=project.folder, env={**os.environ, **own}, start_new_session=True
+    ) as process:
+        limit = time.monotonic() + 300
+        while not list(stored.rglob("manifest.json")) and time.monotonic() < limit:
+            time.sleep(0.05)
+        process.kill()
+    shutil.rmtree(project.folder)
+    result = world.clone().run(*BATON, "retrain")
+    told = " ".join((result.stdout + result.stderr).split())
+    assert result.returncode == 0, told[-3000:]
+    assert "is from an earlier job" in told and "resumed after step" in told, told
+    assert not list((world.folder / "storage/baton").rglob("manifest.json")), "done"
+    from mlflow import MlflowClient
+
+    client = MlflowClient(world.server.uri, world.server.uri)
+    found = client.search_runs([item.experiment_id for item in client.search_experiments()])
+    assert sum(run.data.tags.get("mlflow.runName", "").startswith("finetune") for run in found) == 1
+
+
 CRASH = """
 import os, sys
 from unittest import mock
@@ -321,6 +355,7 @@ def test_when_it_trains_and_from_what(tmp_path: Path, server: Server) -> None:
         raw["retrain"] = {
             "drift": {"changed": 0.2, "labels": 1.0, "lengths": 1.0, "unknown": 1.0},
             "warm_start": True,
+            "checkpoint_minutes": None,
         }
         raw["promotion"]["rule"] = {"kind": "non_inferiority", "margin": 0.5}
 

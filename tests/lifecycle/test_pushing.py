@@ -1,5 +1,6 @@
 """Whether a job can push, before and after the training: real git, with bare remotes in folders."""
 
+import contextlib
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,7 +50,6 @@ def commit(folder: Path, **files: str) -> None:
 @pytest.fixture
 def origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A bare remote; the working directory is a clone of it, and `other` another one."""
-    monkeypatch.setattr(pushing, "PAUSE_SECONDS", 0.01)
     bare = tmp_path / "origin.git"
     git("init", "--quiet", "--bare", str(bare))
     git("clone", "--quiet", str(bare), str(tmp_path / "other"))
@@ -119,9 +119,12 @@ def test_it_is_not_put_on_other_data_code_or_params(origin: Path, tmp_path: Path
     assert "rebase" not in git("status")
 
 
-def test_a_protected_branch_says_so_and_takes_a_pull_request(origin: Path) -> None:
+def test_a_protected_branch_says_so_and_takes_a_pull_request(
+    origin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commit(Path(), metrics__a_json="1\n")
     protect(origin)
+    monkeypatch.setattr(patience.time, "sleep", lambda _: pytest.fail("no further try helps"))
     with pytest.raises(OutputError, match="GH006: Protected branch update failed") as told:
         pushing.push(MAIN)
     assert "--pull-request" in str(told.value) and "[remote rejected]" in str(told.value)
@@ -146,7 +149,8 @@ def test_a_remote_that_is_away_for_a_while_is_tried_again_and_not_for_ever(
         if len(pauses) == back:
             away.rename(origin)
 
-    monkeypatch.setattr(pushing.time, "sleep", wait)
+    monkeypatch.setattr(patience.time, "sleep", wait)
+    monkeypatch.setenv(patience.VARIABLE, "30")
     for back in (99, 3):
         pauses.clear()
         if origin.exists():
@@ -154,7 +158,7 @@ def test_a_remote_that_is_away_for_a_while_is_tried_again_and_not_for_ever(
         if back == 99:
             with pytest.raises(OutputError, match="does not appear to be a git repository"):
                 pushing.push(MAIN)
-            assert len(pauses) == pushing.TRIES - 1 and pauses[-1] == 8 * pauses[0]
+            assert sum(pauses) == pytest.approx(30)
         else:
             pushing.push(MAIN)
     assert len(log(origin)) == 2
@@ -166,8 +170,9 @@ def test_runs_are_delivered_before_others_can_restore_their_outputs(monkeypatch:
     monkeypatch.setattr(retrain, "_reproduce", lambda *_: done.append("all"))
     monkeypatch.setattr(retrain, "dvc", lambda *words: done.append(words[-1]))
     monkeypatch.setattr(retrain.remote, "push", lambda *_: done.append("push"))
+    monkeypatch.setattr(retrain.remote_checkpoints, "kept", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(retrain.tracking, "sync", lambda: done.append("sync"))
-    active = cast(Any, SimpleNamespace(retrain=SimpleNamespace(warm_start=False)))
+    active = cast(Any, SimpleNamespace(retrain=SimpleNamespace(warm_start=False, checkpoint_minutes=None)))
     retrain._train(cast(Any, None), active, cast(Any, SimpleNamespace(model="student")), push=True)
     kept = ["sync", "push"]
     assert done == ["finetune", *kept, "distill", *kept, "all", *kept]

@@ -5,15 +5,19 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from baton import tracking
-from baton.tracking import journal, recorder
+from baton.processes import patience
+from baton.tracking import journal, recorder, run
 from tests import tiny
 from tests.tracking.reading import REASONS, history, journals, settle, tree
 from tests.tracking.test_processes import start
@@ -241,6 +245,25 @@ def test_a_stage_that_is_told_to_stop_is_gone_at_once_though_the_server_hangs(
     assert [entry["status"] for entry, _ in journal.left()[0].entries() if entry["kind"] == "close"] == [
         "KILLED"
     ]
+
+
+def test_a_job_waits_for_a_server_that_comes_back(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(patience.VARIABLE, "30")
+    client = MlflowClient(server.uri)
+    server.kill()
+    with pytest.raises(MlflowException):  # a command does not
+        client.search_experiments()
+    back = threading.Timer(2, server.start)
+    back.start()
+    with tracking.patient():
+        assert client.search_experiments()
+    back.join()
+    assert os.environ[run.RETRIES] == "0", "as before"
+
+
+@pytest.mark.parametrize(("seconds", "retries"), [(0, 1), (4, 2), (244, 7), (300, 8), (1e9, 10)])
+def test_retries_of_mlflow_add_up_to_the_seconds(seconds: float, retries: int) -> None:
+    assert run._retries(seconds) == retries
 
 
 @pytest.mark.slow

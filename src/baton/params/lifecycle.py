@@ -89,3 +89,5 @@ class Retrain(Section):
 
     drift: DriftLimits | None  # null: always retrain
     warm_start: bool  # start from the champion's teacher; its version and digest are written into `base`
+    # How often new checkpoints go to the DVC remote, for the job after a killed one; null: never.
+    checkpoint_minutes: Annotated[float, Field(gt=0)] | None

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from baton import console
+from baton.errors import ParamsError
 
 VARIABLE, SECONDS = "BATON_PATIENCE_SECONDS", 300.0
 FIRST, LONGEST = 1.0, 60.0  # seconds between two tries: the first pause doubles up to the longest
@@ -25,12 +26,25 @@ def pauses(seconds: float) -> Iterator[float]:
         left, pause = left - varied, min(2 * pause, LONGEST)
 
 
+def allowed() -> float:
+    """Return the seconds that a job waits.
+
+    Raises:
+        ParamsError: the environment says something else than a number.
+    """
+    text = os.environ.get(VARIABLE) or str(SECONDS)
+    try:
+        return float(text)
+    except ValueError:
+        raise ParamsError(f"{VARIABLE} is not a number", got=text, expected="seconds, such as 300") from None
+
+
 def persist(attempt: Callable[[], str | None]) -> str | None:
     """Call `attempt` until it returns None, pausing in between; return its last answer.
 
     `attempt` returns what stood in its way if that may pass, and raises if no further try helps.
     """
-    rest = pauses(float(os.environ.get(VARIABLE) or SECONDS))
+    rest = pauses(allowed())
     while (trouble := attempt()) is not None:
         pause = next(rest, None)
         if pause is None:

@@ -1,12 +1,17 @@
 """The records of a stage, the report of `sync`, and MLflow's settings. Without mlflow."""
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from baton.processes import patience
+
 Stage = Literal["finetune", "distill", "evaluate"]
+
+RETRIES, MOST_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", 10  # MLflow refuses more
 
 # MLflow's settings, unless the user set others: no telemetry, no unpickling, no chatter in a stage's console,
 # and a server that hangs costs seconds instead of minutes.
@@ -17,7 +22,7 @@ SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    RETRIES: "1",
 }
 
 
@@ -91,3 +96,23 @@ def prepare() -> None:
     """Apply `SETTINGS`; must come before the import of mlflow, which reads some of them then."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+
+
+@contextlib.contextmanager
+def patient() -> Iterator[None]:
+    """Wait for an MLflow server as long as a job waits (`processes.patience`), and not only briefly."""
+    before = os.environ.get(RETRIES)
+    os.environ[RETRIES] = str(_retries(patience.allowed()))
+    try:
+        yield
+    finally:
+        os.environ.pop(RETRIES) if before is None else os.environ.update({RETRIES: before})
+
+
+def _retries(seconds: float) -> int:
+    """Return after how many retries MLflow has waited for so long: 0, 4, 8, … s, 120 s at most in between."""
+    waited, count = 0, 1
+    while waited < seconds and count < MOST_RETRIES:
+        count += 1
+        waited += min(2**count, 120)
+    return count

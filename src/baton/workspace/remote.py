@@ -29,17 +29,31 @@ class Remote:
         return Repo().cloud.get_remote()
 
     @property
+    def fs(self) -> Any:
+        """Return the file system, `dvc_objects.fs.base.FileSystem`."""
+        return self._opened.fs
+
+    @property
+    def path(self) -> str:
+        """Return where it is in its file system."""
+        return str(self._opened.path)
+
+    @property
+    def lists_files(self) -> bool:
+        """Return whether it can list its files; a web server cannot."""
+        return bool(self.fs.CAN_TRAVERSE)
+
+    @property
     def is_folder(self) -> bool:
         """Return whether it is a folder of this machine, mounted or not."""
-        return str(self._opened.fs.protocol) == "local"
+        return str(self.fs.protocol) == "local"
 
     def trouble(self) -> str | None:
         """Return why it cannot be asked for its files now; None if it answers."""
-        where = str(self._opened.path)
         if self.is_folder:
-            return None if Path(where).is_dir() else f"the DVC remote's folder {where} does not exist"
+            return None if Path(self.path).is_dir() else f"the DVC remote's folder {self.path} does not exist"
         try:
-            self._opened.fs.fs.cat_file(f"{where.rstrip('/')}/{uuid.uuid4().hex}")
+            self.fs.fs.cat_file(f"{self.path.rstrip('/')}/{uuid.uuid4().hex}")
         except FileNotFoundError:
             return None  # the answer: there is no such file
         except Exception as error:  # noqa: BLE001  every kind of remote has its own

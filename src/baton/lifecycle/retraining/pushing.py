@@ -5,17 +5,17 @@ Jenkins checks out a commit, not a branch). Whatever a remote answers is part of
 """
 
 import subprocess
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from baton import console, params
 from baton.errors import OutputError
 from baton.lifecycle.promotion.promotion_record import RECORD
+from baton.processes import patience
 from baton.workspace.commands import AUTHOR, attempt, done, run
 from baton.workspace.dvc_files import GRAPH, LOCK, outputs, read_lock
 
-TRIES, PAUSE_SECONDS = 5, 2.0  # the pause doubles: 30 s in all
 WORDS = 2000  # characters of a remote's answer in an error
 
 
@@ -72,29 +72,7 @@ def push(where: Target) -> None:
     Raises:
         OutputError: the remote refuses it, cannot be reached, or others have changed what dvc.lock describes.
     """
-    for again in range(TRIES):
-        ended = _push(where)
-        if ended.returncode == 0:
-            return
-        if again == TRIES - 1:
-            break
-        if "[rejected]" in ended.stdout or not _current(where):
-            _rebase(where)
-        elif "[remote rejected]" in ended.stdout:
-            break  # a hook: no retry changes its mind
-        else:
-            time.sleep(PAUSE_SECONDS * 2**again)
-    refused = "[remote rejected]" in ended.stdout
-    raise OutputError(
-        f"{where} {'refuses' if refused else 'did not take'} the commit of dvc.lock and figures",
-        got=_said(ended),
-        hint="the model is registered and its data pushed, and no alias was moved; "
-        + (
-            "if the branch is protected, run again with --pull-request"
-            if refused
-            else "run again: nothing is trained twice"
-        ),
-    )
+    _persist(where, lambda: _pushed(where))
 
 
 def propose(where: Target, branch: str) -> None:
@@ -104,15 +82,8 @@ def propose(where: Target, branch: str) -> None:
         OutputError: the remote refuses it.
     """
     own = Target(where.remote, branch)
-    for again in range(TRIES):
-        ended = _push(own, "--force")
-        if ended.returncode == 0:
-            console.say(f"pushed to {own}: open a pull request to {where.branch}")
-            return
-        if "[remote rejected]" in ended.stdout or again == TRIES - 1:
-            break
-        time.sleep(PAUSE_SECONDS * 2**again)
-    raise OutputError(f"{own} does not take the commit of dvc.lock and figures", got=_said(ended))
+    _persist(own, lambda: _push(own, "--force"))
+    console.say(f"pushed to {own}: open a pull request to {where.branch}")
 
 
 def described() -> set[str]:
@@ -142,6 +113,44 @@ def _current(where: Target) -> bool:
 def _fetched(where: Target) -> bool:
     """Fetch the branch as FETCH_HEAD; return whether that succeeded."""
     return done("git", "fetch", "--quiet", where.remote, where.branch)
+
+
+def _pushed(where: Target) -> subprocess.CompletedProcess[str]:
+    """Push HEAD; if others have pushed, put it on top of theirs and push again."""
+    ended = _push(where)
+    if ended.returncode == 0 or not ("[rejected]" in ended.stdout or not _current(where)):
+        return ended
+    _rebase(where)
+    return _push(where)
+
+
+def _persist(where: Target, push: Callable[[], subprocess.CompletedProcess[str]]) -> None:
+    """Push until the remote answers.
+
+    Raises:
+        OutputError: it refuses, which no further try changes, or it cannot be reached.
+    """
+
+    def once() -> str | None:
+        ended = push()
+        if "[remote rejected]" in ended.stdout:  # by a hook
+            raise _not_taken(
+                f"{where} refuses", ended, "if the branch is protected, run again with --pull-request"
+            )
+        last[:] = [ended]
+        return f"{where} does not take a push" if ended.returncode else None
+
+    last: list[subprocess.CompletedProcess[str]] = []
+    if patience.persist(once):
+        raise _not_taken(f"{where} did not take", last[0], "run again: nothing is trained twice")
+
+
+def _not_taken(what: str, ended: subprocess.CompletedProcess[str], hint: str) -> OutputError:
+    return OutputError(
+        f"{what} the commit of dvc.lock and figures",
+        got=_said(ended),
+        hint=f"the model is registered and its data pushed, and no alias was moved; {hint}",
+    )
 
 
 def _contains(commit: str, earlier: str) -> bool:

@@ -24,6 +24,7 @@ from baton.lifecycle.retraining import (
     overrides,
     prerequisites,
     pushing,
+    remote_checkpoints,
     rules,
 )
 from baton.processes import patience
@@ -79,16 +80,18 @@ def retrain(options: Options) -> Result:
         assert isinstance(active.tracking, params.MlflowTracking)  # `require` has checked it
         with usable(str(active.tracking.uri)):
             own = registry.Registry(open_store(active.tracking), agreed.name)
-            promotion_record.check(own, options.push)  # before hours of training
-            why = _why(own, active, agreed)
-            if why.startswith("not: "):
-                moving.complete(own)
-                text = _not_trained(why)
-                _write(text)
-                return Result(True, text)
+            with tracking.patient():
+                promotion_record.check(own, options.push)  # before hours of training
+                why = _why(own, active, agreed)
+                if why.startswith("not: "):
+                    moving.complete(own)
+                    text = _not_trained(why)
+                    _write(text)
+                    return Result(True, text)
             _say(f"training, because {why}")
-            _train(own, active, agreed, options.push)
-            return _judged(own, agreed, options, (base, why, note))
+            _train(own, active, agreed, options.push)  # its stages do not wait
+            with tracking.patient():
+                return _judged(own, agreed, options, (base, why, note))
 
 
 def _judged(
@@ -130,8 +133,9 @@ def _train(own: registry.Registry, active: params.Params, agreed: params.Promoti
         checkout.start_from_champion(own)
     # One after the other, so that a job that dies in the second costs no more than that.
     for stage in LONG:
-        dvc("repro", "--pull", "--allow-missing", stage)
-        _keep(push, "--with-deps", stage)
+        with remote_checkpoints.kept(stage, active.retrain.checkpoint_minutes if push else None):
+            dvc("repro", "--pull", "--allow-missing", stage)
+            _keep(push, "--with-deps", stage)
     _reproduce([], ["data/clean", "models/teacher", f"models/{agreed.model}"])
     _keep(push)
 
