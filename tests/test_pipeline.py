@@ -435,6 +435,7 @@ print(json.dumps(client.get_run(client.get_model_version("csv", "1").run_id).dat
 """
 
 
+@pytest.mark.slow
 def test_models_are_registered_in_a_store_that_was_wiped(project: Project) -> None:
     """Every clone that restores outputs whose runs were never delivered is in the same place."""
     aside = project.folder.parent / "aside"

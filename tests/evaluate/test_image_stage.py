@@ -139,6 +139,7 @@ def test_reports_of_pictures(run: Run, capsys: pytest.CaptureFixture[str]) -> No
     assert "top-5" not in said
 
 
+@pytest.mark.slow
 def test_a_rerun_writes_the_same_bytes(run: Run) -> None:
     def digest() -> str:
         Path("reports/report.html").unlink()  # it has times

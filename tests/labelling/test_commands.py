@@ -55,6 +55,7 @@ def refused(said: str, *arguments: str) -> None:
     assert said in done.output
 
 
+@pytest.mark.slow
 def test_a_learning_curve_is_written_and_said(project: Path) -> None:
     done = baton("learning-curve", "--more", "50,1000", "--draws", "2")
     assert done.exit_code == 0, done.output

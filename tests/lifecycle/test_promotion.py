@@ -53,6 +53,7 @@ def failed(outcome: promote.Outcome) -> list[str]:
     return [check["name"] for check in outcome.record["checks"] if not check["passed"]]
 
 
+@pytest.mark.slow
 def test_from_the_first_champion_to_a_better_one_and_back(publish: Publish, project: Path) -> None:
     import mlflow
 

@@ -37,7 +37,7 @@ print(json.dumps([list(frame.index), list(frame.columns), frame["text"].tolist()
 """
 
 
-@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("beams", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_process_without_baton_writes_the_same_texts(tmp_path: Path, beams: int) -> None:
     task = Sequence(target_length=12, beams=beams, validation_rows=4)
     split = tiny_sequences.split(tmp_path, "test", task=task)

@@ -135,6 +135,7 @@ def test_the_name_follows_from_what_is_in_it(tmp_path: Path) -> None:
     assert packages(copy) != packages(served_code.PACKAGE)
 
 
+@pytest.mark.slow
 def test_two_versions_and_two_modalities_in_one_process_alongside_another_baton(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

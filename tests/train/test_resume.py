@@ -151,6 +151,7 @@ def whole_in_windows(tmp_path_factory: pytest.TempPathFactory, processes: Any) -
     return folder
 
 
+@pytest.mark.slow
 def test_windows_killed_in_a_step(whole_in_windows: Path, tmp_path: Path, processes: Any) -> None:
     again_in_windows = attempts_in(tmp_path, whole_in_windows, processes)
     for step in (3, 12):
@@ -171,6 +172,7 @@ def whole_in_turns(tmp_path_factory: pytest.TempPathFactory, processes: Any) -> 
     return folder
 
 
+@pytest.mark.slow
 def test_tasks_in_turns_killed_in_a_step(whole_in_turns: Path, tmp_path: Path, processes: Any) -> None:
     again_in_turns = attempts_in(tmp_path, whole_in_turns, processes)
     for step in (3, 10, training.STEPS):

@@ -201,7 +201,7 @@ def test_pushing_waits_for_a_folder(place: Place) -> None:
     assert place.dvc("dvc", "repro", "--quiet", "--force").returncode == 0
     aside = place.store.rename(place.store.with_name("aside"))
     shutil.rmtree(aside / "files")
-    back = later(3, lambda: aside.rename(place.store))
+    back = later(1, lambda: aside.rename(place.store))
     remote.push()
     back.join()
     assert list(place.store.rglob("*.dir"))
