@@ -38,8 +38,7 @@ def kept(stage: str, minutes: float | None) -> Iterator[None]:
     Raises:
         OutputError: the remote cannot be reached.
     """
-    shelf = Shelf(stage)
-    if minutes is None or not shelf.remote.lists_files:
+    if minutes is None or not (shelf := Shelf(stage)).remote.lists_files:
         yield
         return
     remote.reachable(patience.persist(shelf.remote.trouble))
