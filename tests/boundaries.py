@@ -2,18 +2,21 @@
 
     python tests/boundaries.py SETTINGS ARGUMENTS …    (SETTINGS is `Settings` as JSON)
 
-Python's audit hook sees each step by which the process reaches files (open to write, rename, remove, …), other
-processes, and the network. At each one, the world is compared with what it was at the step before. What
-has changed since is that step's effect, and here is a point to die at: after this effect, before the next one.
-Where nothing has changed, a death leaves what a death at the last point leaves. So nobody has to list what only
-reads, and an upload that is cut off in the middle is a point if the server has acted.
+Python's audit hook sees each step by which the process reaches files (open to write, rename, remove, …),
+other processes, and the network. At each one, the world is compared with what it was before. What has changed
+is the effect of the step before in the same thread, and here is a point to die at: after this effect, and
+before the next one. Where nothing has changed, a death leaves what a death at the last point leaves. So
+nobody has to list what only reads, and an upload that is cut off in the middle is a point if the server has
+acted.
 
 The world has two parts: what outlives the machine (the MLflow server, the git and the DVC remote), and the
-checkout. At a point of the first, the next process starts in a fresh clone; at one of the second, in the same
-checkout. A point is known by the step whose effect it is: its place in the code, and its command, path or
-request without what differs from run to run.
+checkout. At a point of the first, the machine ends with all processes, and the next job starts in a fresh
+clone. At one of the second, this process alone is killed, and the next one starts in the same checkout. A
+point is known by the step whose effect it is: its place in the code, and its command, path or request without
+what differs from run to run.
 """
 
+import contextlib
 import json
 import os
 import pickle
@@ -27,12 +30,15 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
+
 DIED = 9
 FILES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate")
 PROCESSES = ("subprocess.Popen", "os.posix_spawn", "os.system", "os.exec")
 SENT = "http.client.send"  # connections are kept alive, so that not every request connects
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 FRESH, KEPT = "fresh clone", "same checkout"  # where the next process starts
+WORLD = "WORLD"
 OUTSIDE = ("server.db", "files", "origin.git", "storage")
 # Temporary names, digests and ids, numbers of versions.
 DIFFERS = re.compile(r"\.[a-z0-9_]{8}\.baton|(?<![a-z])m-[0-9a-f]{32}|[0-9a-f]{12,}|[0-9]+")
@@ -129,7 +135,13 @@ class Boundary:
         lines = died.read_text().splitlines() if died.is_file() else []
         self.known = {(own["job"], own["point"], own["next"]) for own in map(json.loads, lines)}
         self.inside = False
-        self.before, self.earlier = "start", (self.outside(), tree(self.checkout))
+        self.mine = threading.local()  # the step before in the same thread
+        self.earlier = (self.outside(), tree(self.checkout))
+
+    @property
+    def before(self) -> str:
+        """Return this thread's last step."""
+        return str(getattr(self.mine, "before", self.masked(f"start of {threading.current_thread().name}")))
 
     def outside(self) -> int:
         """Return what outlives the machine."""
@@ -137,8 +149,9 @@ class Boundary:
 
     def now(self) -> tuple[int, int]:
         """Return both parts of the world; a part that the step before cannot reach is not looked at again."""
-        sent, ran = self.before.startswith("send "), self.before.startswith("run ")
-        outside = self.outside() if sent or ran else self.earlier[0]
+        sent = self.before.startswith("send ")
+        far = sent or self.before.startswith(("run ", "start ")) or WORLD in self.before
+        outside = self.outside() if far else self.earlier[0]
         return outside, self.earlier[1] if sent else tree(self.checkout)
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -160,13 +173,13 @@ class Boundary:
         now = self.now()
         both = zip((FRESH, KEPT), now, self.earlier, strict=True)
         changed = [where for where, own, old in both if own != old]
-        point, self.before, self.earlier = self.before, self.masked(words), now
+        point, self.mine.before, self.earlier = self.before, self.masked(words), now
         for where in changed:
             if (self.settings.job, point, where) not in self.known and self.chosen(point, where):
                 self.die(point, where)
 
     def masked(self, words: str) -> str:
-        for root, name in ((self.checkout, "CHECKOUT"), (self.world, "WORLD"), (sys.executable, "PYTHON")):
+        for root, name in ((self.checkout, "CHECKOUT"), (self.world, WORLD), (sys.executable, "PYTHON")):
             words = words.replace(str(root), name)
         return DIFFERS.sub("*", words)
 
@@ -176,11 +189,17 @@ class Boundary:
         return zlib.crc32(key.encode()) % self.settings.every == 0
 
     def die(self, point: str, where: str) -> None:
-        """End the process like SIGKILL: nothing is flushed, released or tidied up."""
+        """End the process like SIGKILL: nothing is flushed, released or tidied up.
+
+        If the machine ends, what it started ends just so; otherwise it learns that its parent is gone.
+        """
         line = json.dumps({"job": self.settings.job, "point": point, "next": where})
         handle = os.open(self.settings.died, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.write(handle, f"{line}\n".encode())
         os.fsync(handle)
+        for child in psutil.Process().children(recursive=True) if where == FRESH else ():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
         os._exit(DIED)
 
 

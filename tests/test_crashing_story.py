@@ -30,6 +30,12 @@ SAMPLED = 24  # one of so many points in the slow tests
 MOST = 500  # jobs that may die in a row
 
 
+def often(raw: dict[str, Any]) -> None:
+    """Store checkpoints on the remote while training, however short it is."""
+    raw["retrain"]["checkpoint_minutes"] = 0.005
+    raw["runtime"]["checkpoint_seconds"] = 0.2
+
+
 def tell(text: str) -> None:
     """Show the progress (with `pytest -s`, or if the test fails)."""
     sys.stdout.write(f"{text}\n")
@@ -112,7 +118,7 @@ class Story:
 def six_jobs(story: Story) -> None:
     """Run the story."""
     world = story.world
-    story.publish("first", weak)
+    story.publish("first", weak, often)
     story.retrain("first champion")
     commits, record = ["first", "Retrain: version 1 passed"], [("gate", "1", None)]
     story.holds({"champion": "1"}, 1, commits, record)
