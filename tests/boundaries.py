@@ -41,7 +41,9 @@ FRESH, KEPT = "fresh clone", "same checkout"  # where the next process starts
 WORLD = "WORLD"
 OUTSIDE = ("server.db", "files", "origin.git", "storage")
 # Temporary names, digests and ids, numbers of versions.
-DIFFERS = re.compile(r"\.[a-z0-9_]{8}\.baton|(?<![a-z])m-[0-9a-f]{32}|[0-9a-f]{12,}|[0-9]+")
+DIFFERS = re.compile(
+    r"(?<=/tmp)[a-z0-9_]{8}|\.[a-z0-9_]{8}\.baton|(?<![a-z])m-[0-9a-f]{32}|[0-9a-f]{12,}|[0-9]+"
+)
 
 
 @dataclass(frozen=True)
