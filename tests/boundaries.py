@@ -40,9 +40,10 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 FRESH, KEPT = "fresh clone", "same checkout"  # where the next process starts
 WORLD = "WORLD"
 OUTSIDE = ("server.db", "files", "origin.git", "storage")
-# Temporary names, digests and ids, numbers of versions.
+# Temporary names (of tempfile, of this project, of DVC), digests and ids, numbers of versions.
 DIFFERS = re.compile(
-    r"(?<=/tmp)[a-z0-9_]{8}|\.[a-z0-9_]{8}\.baton|(?<![a-z])m-[0-9a-f]{32}|[0-9a-f]{12,}|[0-9]+"
+    r"(?<=/tmp)[a-z0-9_]{8}|\.[a-z0-9_]{8}\.baton|\.\w{22}\.tmp|(?<![a-z])m-[0-9a-f]{32}|[0-9a-f]{12,}|[0-9]+",
+    re.ASCII,
 )
 
 
