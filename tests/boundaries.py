@@ -38,11 +38,12 @@ PROCESSES = ("subprocess.Popen", "os.posix_spawn", "os.system", "os.exec")
 SENT = "http.client.send"  # connections are kept alive, so that not every request connects
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 FRESH, KEPT = "fresh clone", "same checkout"  # where the next process starts
-WORLD = "WORLD"
+WORLD, CHECKOUT = "WORLD", "CHECKOUT"
 OUTSIDE = ("server.db", "files", "origin.git", "storage")
 # Temporary names (of tempfile, of this project, of DVC), digests and ids, numbers of versions.
 DIFFERS = re.compile(
-    r"(?<=/tmp)[a-z0-9_]{8}|\.[a-z0-9_]{8}\.baton|\.\w{22}\.tmp|(?<![a-z])m-[0-9a-f]{32}|[0-9a-f]{12,}|[0-9]+",
+    r"(?<=/tmp)[a-z0-9_]{8}|\.[a-z0-9_]{8}\.baton|\.[\w-]{22}\.tmp"
+    r"|(?<![a-z])m-[0-9a-f]{32}|[0-9a-f]{12,}|[0-9]+",
     re.ASCII,
 )
 
@@ -153,7 +154,7 @@ class Boundary:
     def now(self) -> tuple[int, int]:
         """Return both parts of the world; a part that the step before cannot reach is not looked at again."""
         sent = self.before.startswith("send ")
-        far = sent or self.before.startswith(("run ", "start ")) or WORLD in self.before
+        far = self.before.startswith("run ") or CHECKOUT not in self.before
         outside = self.outside() if far else self.earlier[0]
         return outside, self.earlier[1] if sent else tree(self.checkout)
 
@@ -182,7 +183,7 @@ class Boundary:
                 self.die(point, where)
 
     def masked(self, words: str) -> str:
-        for root, name in ((self.checkout, "CHECKOUT"), (self.world, WORLD), (sys.executable, "PYTHON")):
+        for root, name in ((self.checkout, CHECKOUT), (self.world, WORLD), (sys.executable, "PYTHON")):
             words = words.replace(str(root), name)
         return DIFFERS.sub("*", words)
 
