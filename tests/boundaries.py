@@ -42,7 +42,7 @@ WORLD, CHECKOUT = "WORLD", "CHECKOUT"
 OUTSIDE = ("server.db", "files", "origin.git", "storage")
 # Temporary names (of tempfile, of this project, of DVC), digests and ids, numbers of versions.
 DIFFERS = re.compile(
-    r"(?<=/tmp)[a-z0-9_]{8}|\.[a-z0-9_]{8}\.baton|\.[\w-]{22}\.tmp"
+    r"(?<=/tmp)[a-z0-9_]{8}|(?<=/journal/)[^/ ]+|\.[a-z0-9_]{8}\.baton|\.[\w-]{22}\.tmp"
     r"|(?<![a-z])m-[0-9a-f]{32}|[0-9a-f]{12,}|[0-9]+",
     re.ASCII,
 )

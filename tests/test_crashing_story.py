@@ -30,10 +30,14 @@ SAMPLED = 24  # one of so many points in the slow tests
 MOST = 500  # jobs that may die in a row
 
 
-def often(raw: dict[str, Any]) -> None:
-    """Store checkpoints on the remote while training, however short it is."""
-    raw["retrain"]["checkpoint_minutes"] = 0.005
-    raw["runtime"]["checkpoint_seconds"] = 0.2
+def stored(minutes: float | None, seconds: float) -> Callable[[dict[str, Any]], None]:
+    """Store checkpoints on the remote, and here, that often."""
+
+    def change(raw: dict[str, Any]) -> None:
+        raw["retrain"]["checkpoint_minutes"] = minutes
+        raw["runtime"]["checkpoint_seconds"] = seconds
+
+    return change
 
 
 def tell(text: str) -> None:
@@ -118,13 +122,13 @@ class Story:
 def six_jobs(story: Story) -> None:
     """Run the story."""
     world = story.world
-    story.publish("first", weak, often)
+    story.publish("first", weak, stored(0.005, 0.2))
     story.retrain("first champion")
     commits, record = ["first", "Retrain: version 1 passed"], [("gate", "1", None)]
     story.holds({"champion": "1"}, 1, commits, record)
 
     world.write("train", [*world.read("train"), *world.rest])
-    story.publish("new data", strong)
+    story.publish("new data", strong, stored(10, 120))  # these have been seen
     assert "met, gain" in story.retrain("new data")
     commits += ["new data", "Retrain: version 2 passed"]
     record.append(("gate", "2", "1"))
