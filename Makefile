@@ -66,7 +66,7 @@ test-slow: $(DEV) ## run all tests, including those that need the network or tak
 	$(BIN)/python -m pytest -m "not alone and not crashes"
 	$(BIN)/python -m pytest -m alone -n 0
 
-crashes: $(DEV) ## run the retraining story with a crash at every point (two hours; BATON_DIED=FILE goes on)
+crashes: $(DEV) ## run the retraining story with a crash at every point (five hours; BATON_DIED=FILE goes on)
 	$(BIN)/python -m pytest -m crashes -n 0 -s
 
 check: $(DEV) ## check format, lint, types, import rules
