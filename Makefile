@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev repro summary test test-slow check format ui quick bench pictures gpu lock \
+.PHONY: help install install-dev repro summary test test-slow crashes check format ui quick bench pictures gpu lock \
 	clean clean-all
 
 help: ## list the targets
@@ -59,12 +59,15 @@ summary: $(RUNTIME) ## show the results of the last run
 	@$(BIN)/baton summary
 
 test: $(DEV) ## run the tests (no network, no GPU needed)
-	$(BIN)/python -m pytest -m "not slow and not network and not alone"
+	$(BIN)/python -m pytest -m "not slow and not network and not alone and not crashes"
 	$(BIN)/python -m pytest -m "alone and not slow and not network" -n 0
 
 test-slow: $(DEV) ## run all tests, including those that need the network or take minutes
-	$(BIN)/python -m pytest -m "not alone"
+	$(BIN)/python -m pytest -m "not alone and not crashes"
 	$(BIN)/python -m pytest -m alone -n 0
+
+crashes: $(DEV) ## run the retraining story with a crash at every point (five hours; BATON_DIED=FILE goes on)
+	$(BIN)/python -m pytest -m crashes -n 0 -s
 
 check: $(DEV) ## check format, lint, types, import rules
 	$(BIN)/ruff format --check .

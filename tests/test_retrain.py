@@ -299,56 +299,6 @@ def test_the_job_after_a_killed_one_goes_on_from_its_checkpoint(tmp_path: Path, 
     assert sum(run.data.tags.get("mlflow.runName", "").startswith("finetune") for run in found) == 1
 
 
-CRASH = """
-import os, sys
-from unittest import mock
-from baton import tracking
-tracking.prepare()
-from baton.cli.app import app
-from baton.lifecycle import registration
-from baton.lifecycle.promotion import moving, promote as promotion, promotion_record as record
-from baton.lifecycle.retraining import checkout, pushing
-modules = {"promotion": promotion, "registration": registration, "checkout": checkout}
-modules |= {"moving": moving, "record": record, "pushing": pushing}
-module, name = modules[sys.argv[1]], sys.argv[2]
-sys.argv = ["baton", "retrain", "--mode", "enabled"]
-with mock.patch.object(module, name, lambda *_, **__: os._exit(9)):
-    app()
-"""
-POINTS = [
-    ("registration", "_same_data"),
-    ("promotion", "judge"),
-    ("promotion", "_note"),
-    ("record", "append"),
-    ("checkout", "commit"),
-    ("pushing", "push"),
-    ("promotion", "enact"),
-]
-POINTS += [("moving", "move"), ("moving", "_settled"), ("moving", "complete")]
-
-
-@pytest.mark.usefixtures("quiet_mlflow")
-def test_each_step_that_leaves_something_can_be_the_last_of_a_job(tmp_path: Path, server: Server) -> None:
-    """Jobs crash there one after the other, each in its own clone; the job after them completes it all."""
-    world = World(tmp_path, server, small)
-    for module, name in POINTS:
-        result = world.clone().run(sys.executable, "-c", CRASH, module, name)
-        assert result.returncode == 9, (name, result.stdout[-2000:], result.stderr[-2000:])
-    told = world.job("--mode", "enabled")
-    assert "Not trained: 0 rows are new and 0 gone since version 1" in told
-    assert world.registry() == {"champion": "1", "versions": "1"}
-    from mlflow import MlflowClient
-
-    assert (
-        MlflowClient(world.server.uri, world.server.uri).get_model_version("story", "1").tags["gate.verdict"]
-        == "promoted"
-    )
-    world.git("pull", "--quiet")
-    log = world.git("log", "--format=%s").splitlines()
-    assert len(log) == 3 and log[0] == "Retrain: version 1 passed"
-    assert "models/student" in (world.developer.folder / "dvc.lock").read_text()
-
-
 @pytest.mark.usefixtures("quiet_mlflow")
 def test_when_it_trains_and_from_what(tmp_path: Path, server: Server) -> None:
     def retrain(raw: dict[str, Any]) -> None:
