@@ -121,6 +121,20 @@ def test_a_promotion_that_is_paused_at_any_request_undoes_no_other(
     assert ends == {"2", "3"} and at > 8, "both ends were seen"
 
 
+def test_a_claim_whose_answer_was_lost_is_ones_own(own: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow then sends the request again, and is told that there is one already."""
+    create = own.client.create_registered_model
+
+    def twice(*arguments: Any) -> Any:
+        create(*arguments)
+        return create(*arguments)
+
+    monkeypatch.setattr(own.client, "create_registered_model", twice)
+    with claim(own.client, own.name) as mine:
+        assert mine.held()
+    assert not claims(own.client, own.name)
+
+
 def test_a_lost_alias_does_not_disarm_the_gate(own: Registry) -> None:
     settings = params.read().promotion
     own.client.delete_registered_model_alias(own.name, "champion")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -320,6 +321,26 @@ def test_a_champion_that_changed_meanwhile_is_noticed(publish: Publish) -> None:
     promote.roll_back(own, number(version))
     with pytest.raises(TrackingError, match="changed meanwhile"):
         moving.move(own, version, None)
+
+
+@pytest.mark.parametrize("reached", [True, False], ids=["answer lost", "request lost"])
+def test_a_lost_answer_makes_no_second_version(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch, reached: bool
+) -> None:
+    own, faults = registry(), [ConnectionError("reset")]
+    publish(epochs=0)
+    create = own.client.create_model_version
+
+    def losing(*arguments: Any, **more: Any) -> Any:
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0", "MLflow would repeat it"
+        made = create(*arguments, **more) if reached or not faults else None
+        if faults:
+            raise faults.pop()
+        return made
+
+    monkeypatch.setattr(own.client, "create_model_version", losing)
+    version, is_new = register(own, settings())
+    assert (number(version), is_new, len(own.versions())) == ("1", True, 1)
 
 
 @pytest.mark.slow

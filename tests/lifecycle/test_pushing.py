@@ -186,3 +186,20 @@ def test_runs_are_delivered_before_others_can_restore_their_outputs(monkeypatch:
     with pytest.raises(TrackingError):
         retrain._train(cast(Any, None), active, cast(Any, SimpleNamespace(model="student")), push=True)
     assert done == ["finetune"], "nothing is pushed whose runs are not delivered"
+
+
+@pytest.mark.parametrize(
+    ("words", "final"),
+    [
+        ("fatal: Authentication failed for 'https://host/a.git/'", True),
+        ("fatal: could not read Username for 'https://host': terminal prompts disabled", True),
+        ("git@host: Permission denied (publickey).", True),
+        ("fatal: unable to access 'https://host/a.git/': The requested URL returned error: 403", True),
+        ("remote: Repository not found.", True),
+        ("fatal: unable to access 'https://host/a.git/': Could not resolve host: host", False),
+        ("ssh: connect to host host port 22: Connection refused", False),
+        ("fatal: Could not read from remote repository.", False),
+    ],
+)
+def test_only_what_no_further_try_changes_ends_it_at_once(words: str, final: bool) -> None:
+    assert bool(pushing.FINAL.search(words)) is final

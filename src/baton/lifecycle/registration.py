@@ -13,7 +13,7 @@ from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from baton import params, storage
+from baton import params, storage, tracking
 from baton.contracts import task_spec
 from baton.errors import DataError, ModelError, TrackingError
 from baton.lifecycle import adoption, evaluated_cards, model_card, training_rows
@@ -58,7 +58,7 @@ def register(
         )
     digest = storage.sha256_tree(source)
     model = _logged(registry.store, source, digest)
-    found = next((version for version in registry.versions() if version.tags.get(SHA256) == digest), None)
+    found = _found(registry, digest)
     version = found or _create(registry, settings, model, digest)
     if found:
         _renew_profile(registry, found, model)
@@ -123,14 +123,22 @@ def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, 
     tags |= {
         f"figure.{metric.key}": f"{metric.value:.6g}" for metric in model.metrics or () if metric.key in shown
     }
-    return client.create_model_version(
-        registry.name,
-        f"models:/{model.model_id}",
-        run.info.run_id,
-        tags={key: value for key, value in tags.items() if value},
-        description=about,
-        model_id=model.model_id,
-    )
+
+    def send() -> ModelVersion:
+        return client.create_model_version(
+            registry.name,
+            f"models:/{model.model_id}",
+            run.info.run_id,
+            tags={key: value for key, value in tags.items() if value},
+            description=about,
+            model_id=model.model_id,
+        )
+
+    return tracking.asked_once(send, lambda: _found(registry, digest))
+
+
+def _found(registry: Registry, digest: str) -> ModelVersion | None:
+    return next((version for version in registry.versions() if version.tags.get(SHA256) == digest), None)
 
 
 def _files(store: Store, model: LoggedModel, digest: str) -> str:

@@ -2,14 +2,15 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from baton.processes import patience
 
 Stage = Literal["finetune", "distill", "evaluate"]
+Made = TypeVar("Made")
 
 RETRIES, MOST_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", 10  # MLflow refuses more
 
@@ -101,8 +102,32 @@ def prepare() -> None:
 @contextlib.contextmanager
 def patient() -> Iterator[None]:
     """Wait for an MLflow server as long as a job waits (`processes.patience`), and not only briefly."""
+    given = os.environ.get(RETRIES, "")
+    with _retried(max(int(given) if given.isdigit() else 0, _retries(patience.allowed()))):
+        yield
+
+
+def asked_once(send: Callable[[], Made], made: Callable[[], Made | None]) -> Made:
+    """Return what a request makes of which two would make two: MLflow repeats it if an answer is lost.
+
+    Args:
+        send: sends the request, which is not repeated blindly.
+        made: looks whether it has been made; waits for the server as usual.
+    """
+    try:
+        with _retried(0):
+            return send()
+    except Exception:  # noqa: BLE001  of a store, a network or a disk: what counts is what was made
+        if (found := made()) is not None:
+            return found
+    with _retried(0):
+        return send()
+
+
+@contextlib.contextmanager
+def _retried(times: int) -> Iterator[None]:
     before = os.environ.get(RETRIES)
-    os.environ[RETRIES] = str(_retries(patience.allowed()))
+    os.environ[RETRIES] = str(times)
     try:
         yield
     finally:

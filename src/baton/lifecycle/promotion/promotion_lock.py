@@ -96,7 +96,10 @@ def _tried(client: MlflowClient, name: str) -> Claim | RegisteredModel | None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-        return claims(client, name).get(place)
+        other = claims(client, name).get(place)
+        if other is None or other.tags.get(HOLDER) != holder:
+            return other
+        made = other  # by the first try of this request, whose answer was lost
     mine = Claim(client, name, place, int(made.creation_timestamp), holder)
     others = {number: model for number, model in claims(client, name).items() if number != place}
     if living := [model for model in others.values() if not _stale(model, mine.since)]:

@@ -4,6 +4,7 @@ The job pushes to the branch that is checked out, or to the one that it is given
 Jenkins checks out a commit, not a branch). Whatever a remote answers is part of the error.
 """
 
+import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,13 @@ from baton.processes import patience
 from baton.workspace.commands import AUTHOR, attempt, done, run
 from baton.workspace.dvc_files import GRAPH, LOCK, outputs, read_lock
 
+AGAIN = "run again: nothing is trained twice"
+# A hook, or credentials that are not accepted (any more): no further try changes that.
+FINAL = re.compile(
+    r"\[remote rejected\]|Authentication failed|could not read (Username|Password)|Permission denied"
+    r"|returned error: 40[13]|Repository not found",
+    re.IGNORECASE,
+)
 WORDS = 2000  # characters of a remote's answer in an error
 
 
@@ -72,7 +80,7 @@ def push(where: Target) -> None:
     Raises:
         OutputError: the remote refuses it, cannot be reached, or others have changed what dvc.lock describes.
     """
-    _persist(where, lambda: _pushed(where))
+    _persist(where, lambda: _pushed(where), "if the branch is protected, run again with --pull-request")
 
 
 def propose(where: Target, branch: str) -> None:
@@ -82,7 +90,7 @@ def propose(where: Target, branch: str) -> None:
         OutputError: the remote refuses it.
     """
     own = Target(where.remote, branch)
-    _persist(own, lambda: _push(own, "--force"))
+    _persist(own, lambda: _push(own, "--force"), AGAIN)
     console.say(f"pushed to {own}: open a pull request to {where.branch}")
 
 
@@ -120,12 +128,13 @@ def _pushed(where: Target) -> subprocess.CompletedProcess[str]:
     ended = _push(where)
     if ended.returncode == 0 or not ("[rejected]" in ended.stdout or not _current(where)):
         return ended
-    _rebase(where)
+    if not _rebase(where):
+        return ended
     return _push(where)
 
 
-def _persist(where: Target, push: Callable[[], subprocess.CompletedProcess[str]]) -> None:
-    """Push until the remote answers.
+def _persist(where: Target, push: Callable[[], subprocess.CompletedProcess[str]], refused: str) -> None:
+    """Push until the remote answers; `refused` says what to do if it refuses.
 
     Raises:
         OutputError: it refuses, which no further try changes, or it cannot be reached.
@@ -133,16 +142,15 @@ def _persist(where: Target, push: Callable[[], subprocess.CompletedProcess[str]]
 
     def once() -> str | None:
         ended = push()
-        if "[remote rejected]" in ended.stdout:  # by a hook
-            raise _not_taken(
-                f"{where} refuses", ended, "if the branch is protected, run again with --pull-request"
-            )
+        if FINAL.search(ended.stdout + ended.stderr):
+            raise _not_taken(f"{where} refuses", ended, refused)
         last[:] = [ended]
-        return f"{where} does not take a push" if ended.returncode else None
+        words = _said(ended).splitlines()[-1]
+        return f"{where} does not take a push ({words})" if ended.returncode else None
 
     last: list[subprocess.CompletedProcess[str]] = []
     if patience.persist(once):
-        raise _not_taken(f"{where} did not take", last[0], "run again: nothing is trained twice")
+        raise _not_taken(f"{where} did not take", last[0], AGAIN)
 
 
 def _not_taken(what: str, ended: subprocess.CompletedProcess[str], hint: str) -> OutputError:
@@ -157,8 +165,10 @@ def _contains(commit: str, earlier: str) -> bool:
     return done("git", "merge-base", "--is-ancestor", earlier, commit)
 
 
-def _rebase(where: Target) -> None:
-    run("git", "fetch", "--quiet", where.remote, where.branch)
+def _rebase(where: Target) -> bool:
+    """Put HEAD on top of the branch; return False if the remote is away."""
+    if not _fetched(where):
+        return False
     base = run("git", "merge-base", "HEAD", "FETCH_HEAD", check=False).strip()
     hint = "the model is registered and its data pushed; run again on the new state"
     if not base:
@@ -179,6 +189,7 @@ def _rebase(where: Target) -> None:
         raise OutputError(
             "the commit of dvc.lock and figures conflicts with what was pushed in the meantime", hint=hint
         )
+    return True
 
 
 def _push(where: Target, *options: str) -> subprocess.CompletedProcess[str]:

@@ -130,7 +130,8 @@ def _why(own: registry.Registry, active: params.Params, agreed: params.Promotion
 
 def _train(own: registry.Registry, active: params.Params, agreed: params.Promotion, push: bool) -> None:
     if active.retrain.warm_start:
-        checkout.start_from_champion(own)
+        with tracking.patient():
+            checkout.start_from_champion(own)
     # One after the other, so that a job that dies in the second costs no more than that.
     for stage in LONG:
         with remote_checkpoints.kept(stage, active.retrain.checkpoint_minutes if push else None):
