@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from baton.errors import OutputError
-from baton.processes import patience
+from baton.processes import ending, patience
 from baton.workspace import commands
 
 WORDS = 300  # characters of an answer in an error
@@ -57,8 +57,7 @@ class Remote:
         except FileNotFoundError:
             return None  # the answer: there is no such file
         except Exception as error:  # noqa: BLE001  every kind of remote has its own
-            said = " ".join(f"{type(error).__name__}: {error}".split())
-            return f"the DVC remote does not answer ({said[:WORDS]})"
+            return f"the DVC remote does not answer ({reason(error)})"
         return None
 
 
@@ -132,6 +131,11 @@ def reachable(trouble: str | None) -> None:
             expected="a remote that answers",
             hint="run again when it does: what is trained and pushed is not trained again",
         )
+
+
+def reason(error: Exception) -> str:
+    """Return a remote's error in one line."""
+    return " ".join(ending.described(error).split())[:WORDS]
 
 
 def said(ended: subprocess.CompletedProcess[str]) -> str:

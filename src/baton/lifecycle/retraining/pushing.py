@@ -126,11 +126,8 @@ def _fetched(where: Target) -> bool:
 def _pushed(where: Target) -> subprocess.CompletedProcess[str]:
     """Push HEAD; if others have pushed, put it on top of theirs and push again."""
     ended = _push(where)
-    if ended.returncode == 0 or not ("[rejected]" in ended.stdout or not _current(where)):
-        return ended
-    if not _rebase(where):
-        return ended
-    return _push(where)
+    behind = ended.returncode != 0 and ("[rejected]" in ended.stdout or not _current(where))
+    return _push(where) if behind and _rebase(where) else ended
 
 
 def _persist(where: Target, push: Callable[[], subprocess.CompletedProcess[str]], refused: str) -> None:

@@ -81,12 +81,14 @@ class Shelf:
         """Bring the checkpoints here that fit the params and are newer; return what stands in the way."""
         if trouble := self.remote.trouble():
             return trouble
+        known = params.flatten(params.read().model_dump(mode="json"))
+        wanted = {f"params {key}": json.dumps(value) for key, value in known.items()}
         try:
             for run, found in self._found().items():
-                if self._fits(run.partition("/")[0]):
+                if self._fits(_experiment(run), wanted):
                     self._fetch(run, found)
         except Exception as error:  # noqa: BLE001  every kind of remote has its own
-            return f"a checkpoint on the DVC remote cannot be fetched ({_said(error)})"
+            return f"a checkpoint on the DVC remote cannot be fetched ({remote.reason(error)})"
         self.before = {run: name for run, name, _ in self._newest()}
         return None
 
@@ -98,14 +100,14 @@ class Shelf:
             if self.before.get(run) == name or any(_is_whole(there, other, name) for other in there):
                 continue
             if self._put(run, name, folder):
-                self.own.add(run.partition("/")[0])
+                self.own.add(_experiment(run))
                 for old in {other for other in there if other < name}:
                     self._remove(f"{run}/{old}")
 
     def clear(self) -> None:
         """Remove the checkpoints from the remote whose training runs are finished here, and old ones."""
-        waiting = {run.partition("/")[0] for run, _, _ in self._newest()}
-        for fingerprint in {run.partition("/")[0] for run in self._found()}:
+        waiting = {_experiment(run) for run, _, _ in self._newest()}
+        for fingerprint in {_experiment(run) for run in self._found()}:
             if fingerprint in self.own - waiting or self._is_old(fingerprint):
                 self._remove(fingerprint)
 
@@ -122,7 +124,7 @@ class Shelf:
         try:
             act()
         except Exception as error:  # noqa: BLE001  every kind of remote has its own
-            trouble = _said(error)
+            trouble = remote.reason(error)
             if trouble != self.trouble:
                 console.warn("checkpoints", f"those on the DVC remote are not up to date ({trouble})")
             self.trouble = trouble
@@ -148,8 +150,8 @@ class Shelf:
                     found[f"{fingerprint}/{run}"][name].add(file)
         return found
 
-    def _fits(self, fingerprint: str) -> bool:
-        """Return whether a checkpoint is of the params that are used now."""
+    def _fits(self, fingerprint: str, wanted: dict[str, str]) -> bool:
+        """Return whether checkpoints are of these params."""
         target = self.here / fingerprint / FINGERPRINT
         try:
             if not target.is_file():
@@ -159,8 +161,6 @@ class Shelf:
             marks = storage.read_json(target)
         except (FileNotFoundError, ValueError):
             return False  # not whole yet, or not any more
-        known = params.flatten(params.read().model_dump(mode="json"))
-        wanted = {f"params {key}": json.dumps(value) for key, value in known.items()}
         return all(wanted.get(key, value) == value for key, value in marks.items())
 
     def _fetch(self, run: str, found: dict[str, set[str]]) -> None:
@@ -175,7 +175,7 @@ class Shelf:
                 self._get(f"{run}/{name}/{file}", temporary / file)
             if _is_intact(temporary):
                 checkpoint_folders.end(temporary, target)
-                self.own.add(run.partition("/")[0])
+                self.own.add(_experiment(run))
                 console.say(f"checkpoint: {target} is from an earlier job")
                 return
             shutil.rmtree(temporary)
@@ -184,7 +184,7 @@ class Shelf:
 
     def _put(self, run: str, name: str, folder: Path) -> bool:
         """Store a checkpoint; return False if training removed it meanwhile, since it has newer ones."""
-        marks = f"{run.partition('/')[0]}/{FINGERPRINT}"
+        marks = f"{_experiment(run)}/{FINGERPRINT}"
         try:
             self._upload(self.here / marks, marks)
             for path in sorted(folder.iterdir(), key=lambda path: path.name == MANIFEST):
@@ -221,5 +221,6 @@ def _is_intact(folder: Path) -> bool:
         return False
 
 
-def _said(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[: remote.WORDS]
+def _experiment(run: str) -> str:
+    """Return the fingerprint of a training run."""
+    return run.partition("/")[0]
