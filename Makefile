@@ -1,6 +1,8 @@
 # Baton. `make` lists the targets; `make repro` runs the whole pipeline, `make test` the tests.
 PYTHON ?= python3.11
 PORT ?= 5000
+# Further packages for `make install`, by the names under [project.optional-dependencies]: EXTRAS="export tune".
+EXTRAS ?=
 
 # Relative, since make cannot have a space in the name of a target; HERE is for recipes, in "double quotes".
 VENV := .venv
@@ -19,7 +21,7 @@ MAKEFLAGS += --no-print-directory
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(RUNTIME) ## make .venv with the exact versions of requirements.lock
+install: $(RUNTIME) $(EXTRAS:%=$(VENV)/.extra-%) ## make .venv with the exact versions of requirements.lock
 
 install-dev: $(DEV) ## ... and the development tools
 
@@ -41,6 +43,11 @@ $(RUNTIME): requirements.lock pyproject.toml
 	$(BIN)/python -m pip check
 	@# DVC's databases belong in the project, not in /var/tmp. The path must be absolute: not for a commit.
 	$(BIN)/dvc config --local core.site_cache_dir "$$HERE/.baton/dvc"
+	@touch $@
+
+$(VENV)/.extra-%: requirements-%.lock $(RUNTIME)
+	$(BIN)/python -m pip install $(LOCKED) -r $<
+	$(BIN)/python -m pip check
 	@touch $@
 
 $(DEV): requirements-dev.lock $(RUNTIME)
@@ -110,9 +117,10 @@ pictures: $(DEV) ## take README's pictures of reports/report.html (needs Chromiu
 gpu: $(DEV) ## run what needs a CUDA device, 8 minutes (docs/gpu.md); PIECES="bert resume" runs a part
 	$(BIN)/python -m benchmarks.gpu $(if $(PIECES),--only $(PIECES))
 
-# Both locks are resolved again from the ranges in pyproject.toml, in a temporary environment; uv adds the sha256
-# of every file of a version, and names no index. Another index for it: UV_DEFAULT_INDEX.
-lock: ## resolve the newest allowed versions into both lock files
+# The locks are resolved again from the ranges in pyproject.toml, in a temporary environment; uv adds the sha256 of
+# every file of a version, and names no index. Another index for it: UV_DEFAULT_INDEX. The development lock has the
+# extras too; the lock of an extra has what it needs besides requirements.lock.
+lock: ## resolve the newest allowed versions into the lock files
 	@set -eu; env=$$(mktemp -d); trap 'rm -rf "$$env"' EXIT; trap 'exit 130' INT TERM; \
 	freeze() { "$$env/bin/python" -m pip freeze --all --exclude pip --exclude baton | LC_ALL=C sort -f; }; \
 	hashed() { sed -n 1p "$$1"; \
@@ -125,8 +133,12 @@ lock: ## resolve the newest allowed versions into both lock files
 	sed -E 's/^((nvidia-|cuda-|triton).*)$$/\1; sys_platform == "linux"/' "$$env/runtime" | \
 		hashed requirements.lock > "$$env/requirements.lock"; \
 	grep -vxFf "$$env/runtime" "$$env/all" | hashed requirements-dev.lock > "$$env/requirements-dev.lock"; \
-	mv "$$env/requirements.lock" "$$env/requirements-dev.lock" .; \
-	git --no-pager diff --stat -- requirements.lock requirements-dev.lock
+	for extra in export tune; do \
+		"$$env/tools/bin/uv" pip compile --quiet --python "$$env/bin/python" --no-header --no-annotate \
+			--extra $$extra --constraint "$$env/all" pyproject.toml | grep -vxFf "$$env/runtime" | \
+			hashed requirements-$$extra.lock > "$$env/requirements-$$extra.lock"; \
+	done; \
+	mv "$$env"/requirements*.lock .; git --no-pager diff --stat -- 'requirements*.lock'
 
 clean: ## remove outputs that `dvc checkout` restores, and tool caches
 	rm -rf data models curves dvc_plots build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
