@@ -16,7 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
-STAGES = ("download", "preprocess", "tokenize", "finetune", "distill", "evaluate")
+STAGES = ("download", "preprocess", "tokenize", "finetune", "distill", "evaluate", "export")
 
 EXEMPT = {
     "src/baton/errors.py": "messages only",

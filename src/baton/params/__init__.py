@@ -69,6 +69,7 @@ from baton.params.evaluate import (
     Speed,
     TfidfBaseline,
 )
+from baton.params.export import Export
 from baton.params.fields import Section
 from baton.params.formats import (
     ConllFormat,
@@ -239,6 +240,7 @@ __all__ = [
     "Episodes",
     "EpisodesStrategy",
     "Evaluate",
+    "Export",
     "Features",
     "FeaturesBaseline",
     "FileKnowledge",

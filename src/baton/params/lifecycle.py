@@ -56,7 +56,7 @@ class Promotion(Section):
     """The gate that a challenger must pass to become the champion."""
 
     name: Annotated[str, AfterValidator(_name)]  # of the registered model
-    model: Literal["student", "teacher"]
+    model: Literal["student", "teacher", "export"]
     test: RelativePath  # the frozen test table; task.json is in the same folder
     metric: str  # one of the task's `gated`
     rule: Annotated[Gain | NonInferiority, Field(discriminator="kind")]

@@ -25,6 +25,7 @@ from baton.params import (
 )
 from baton.params.base import Base, StudentBase
 from baton.params.evaluate import Evaluate
+from baton.params.export import Export
 from baton.params.fields import InboxPath, Section
 from baton.params.heads import Head
 from baton.params.lifecycle import Promotion, Retrain
@@ -56,6 +57,7 @@ class Params(Section):
     finetune: Finetune
     distill: Distill
     evaluate: Evaluate
+    export: Export | None
     runtime: Runtime
     tracking: Tracking
     promotion: Promotion

@@ -18,27 +18,22 @@ SERVING_MODEL_CONFIG='{"serve_paths": true}' of a server, or pass `model_config=
 `load_model`. `tasks.served_limits` lists the other settings.
 """
 
-import json
-import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import mlflow.models
-import mlflow.pyfunc
 import numpy as np
-import pandas as pd
 import timm
 import torch
+from numpy.typing import NDArray
 
-from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
+from baton.contracts import saved_weights
+from baton.serve.image_answers import ImageModel
 from baton.serve.image_requests import ImageReader
-from baton.tasks import answers, served_files, served_limits, task_figures
-
-BATCH_SIZE = 32
 
 
-class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
+class ImageClassifier(ImageModel):
     """A timm backbone with the head described in the model folder's `baton.json`.
 
     It runs in fp32, on a GPU if there is one.
@@ -51,61 +46,24 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
             RuntimeError: If the weights do not match the config.
             ValueError: If a setting in model_config is invalid.
         """
-        self.limits = served_limits.read(context.model_config, "images")
-        self.turn = (
-            threading.Lock()
-        )  # of one computation: several together would need several times the memory
-        folder = Path(context.artifacts["model"])
-        info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
-        self.task = task_figures.of(task_spec.read(info))
-        self.fitted = fitted_values.read(info)
-        reads = input_spec.read(info["input"], "baton.json: input")
-        assert isinstance(reads, input_spec.ImageInput), "models of other inputs are logged with another file"
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.reader = ImageReader(reads, self.limits, self.device)
-        weights, self.head = saved_weights.read(folder, self.device)
+        folder, _, reads = self.open(context)
+        self.workers = torch.get_num_threads()
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.reader = ImageReader(reads, self.limits, device)
+        weights, self.head = saved_weights.read(folder, device)
         # config.json also sets the pooling that the head expects.
         self.backbone = timm.create_model(f"local-dir:{folder}", pretrained=False)
         self.backbone.load_state_dict(weights)
-        self.backbone.to(self.device).eval()
-
-    def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Classify images; the result has the input's index, if any.
-
-        Raises:
-            ValueError: If the input is not a column of images, a row's file is missing, not an image, or
-                enormous, or the request exceeds a limit.
-            TypeError: If a row is neither bytes nor a string nor a path.
-        """
-        batch_size = self.limits.batch_size(params, BATCH_SIZE)
-        images, index = _images(model_input)
-        self.limits.check_rows(len(images))
-        self.limits.check_files(images)
-        return self.task.answer(self._predicted(images, batch_size), self.fitted, index)
+        self.backbone.to(device).eval()
 
     @torch.no_grad()
-    def _predicted(self, images: list[Any], batch_size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Return logits (images, width) in the order of the images.
-
-        Threads decode the images; only those of one batch are in memory at a time.
-        """
-        result = np.zeros((len(images), self.task.spec.width), np.float32)
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            for start in range(0, len(images), batch_size):
-                rows = range(start, min(start + batch_size, len(images)))
-                pixels = self.reader.read(images, rows, threads)
-                with self.turn:
-                    result[start : start + batch_size] = self._logits(pixels).cpu().numpy()
-        return result
-
-    def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return logits (batch, width) of normalised pixels (batch, channels, height, width)."""
-        return self.head(self.backbone(pixels))
-
-
-def _images(data: Any) -> tuple[list[Any], Any]:
-    """Return one value per image of any accepted input and, for pandas objects, their index."""
-    return answers.column(data, "image", served_files.LONE)
+    def logits(
+        self, images: Sequence[Any], rows: Sequence[int], threads: ThreadPoolExecutor
+    ) -> NDArray[np.float32]:
+        """See `ImageModel`."""
+        pixels = self.reader.read(images, rows, threads)
+        with self.turn:
+            return self.head(self.backbone(pixels)).cpu().numpy()
 
 
 mlflow.models.set_model(ImageClassifier())

@@ -29,7 +29,7 @@ import torch
 from torch.nn import functional
 
 from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
-from baton.serve import text_encoder
+from baton.serve import text_reader
 from baton.serve.image_requests import ImageReader
 from baton.serve.text_encoder import TextEncoder
 from baton.tasks import answers, served_limits, task_figures
@@ -102,7 +102,7 @@ class ImageTextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defin
         with self.turn:
             read = self.text.read(texts) if texts else []
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            for rows in text_encoder.batches([own.windows for own in read], batch_size):
+            for rows in text_reader.batches([own.windows for own in read], batch_size):
                 pixels = self.reader.read(images, rows, threads)
                 with self.turn:
                     features = {

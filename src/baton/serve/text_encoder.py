@@ -1,21 +1,20 @@
-"""The encoder of texts in a served model: tokens of raw texts or pairs of them, and their pooled features."""
+"""The encoder of texts in a served model: tokens of texts or pairs -> pooled features, or vectors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Encoding
 from transformers import AutoConfig, AutoModel
 
 from baton.contracts.input_spec import TextInput
-from baton.texts import document_windows, pair_windows
-from baton.texts.pair_windows import PairFrame, Read
+from baton.serve import text_reader
+from baton.serve.text_reader import TextReader
+from baton.texts import pair_windows
+from baton.texts.pair_windows import Read
 
-PORTION = 256  # texts tokenized at once: a token takes many times the memory of its id
 
-
-class TextEncoder:
+class TextEncoder(TextReader):
     """A transformers encoder with its tokenizer, which pools as `models.text_model` does."""
 
     def __init__(
@@ -31,11 +30,8 @@ class TextEncoder:
         Raises:
             RuntimeError: If the weights do not match the config.
         """
-        self.reads, self.pooling, self.device = reads, pooling, device
-        self.tokenizer = document_windows.open_tokenizer(folder, reads.max_length)
-        whole = pair_windows.pair_frame if reads.pair else document_windows.frame
-        self.frame: document_windows.Frame | PairFrame = whole(self.tokenizer)
-        self.tokenizer.no_truncation()  # the frame truncates
+        super().__init__(folder, reads)
+        self.pooling, self.device = pooling, device
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         self.backbone = AutoModel.from_config(config, dtype=torch.float32)
         if pooling != "pooler" and hasattr(self.backbone, "pooler"):
@@ -44,46 +40,24 @@ class TextEncoder:
         self.backbone.load_state_dict(weights)
         self.backbone.to(device).eval()
 
-    def read(self, *columns: list[str]) -> list[Read]:
-        """Return what is read of each text, or of each pair of texts in two columns."""
-        found: list[Read] = []
-        for first in range(0, len(columns[0]), PORTION):
-            some = (texts[first : first + PORTION] for texts in columns)
-            whole = [self.tokenizer.encode_batch_fast(texts, add_special_tokens=False) for texts in some]
-            found += [self.kept(row) for row in zip(*whole, strict=True)]
-        return found
-
-    def encoded(self, *columns: list[str]) -> list[tuple[Encoding, ...]]:
-        """Return the tokens of each text, or of both texts of a pair, with their characters."""
-        if not columns[0]:
-            return []
-        whole = (self.tokenizer.encode_batch(texts, add_special_tokens=False) for texts in columns)
-        return [*zip(*whole, strict=True)]
-
-    def kept(self, encodings: Sequence[Encoding]) -> Read:
-        """Return what is read of a text, or of both texts of a pair, given their own tokens."""
-        ids = [own.ids for own in encodings]
-        if isinstance(self.frame, PairFrame):
-            return self.frame.read(ids[0], ids[1], self.reads.truncation)
-        windows, left_out = self.frame.read(ids[0], self.reads.truncation)
-        return Read(windows, [], left_out)
-
     def features(self, read: Sequence[Read]) -> torch.Tensor:
         """Return the pooled features (batch, width) of texts or pairs."""
         windows = [window for own in read for window in own.windows]
         kinds = [types for own in read for types in own.types]
-        owner = torch.tensor([place for place, own in enumerate(read) for _ in own.windows])  # (windows,)
-        owners = owner == torch.arange(len(read)).unsqueeze(1)  # (batch, windows)
-        return self._pooled(*self.run(windows, kinds), owners.to(self.device))
+        owners = torch.from_numpy(text_reader.owners(read)).to(self.device)  # (batch, windows)
+        return self._pooled(*self.run(windows, kinds), owners)
 
     def run(self, windows: list[list[int]], kinds: list[list[int]]) -> tuple[Any, torch.Tensor]:
         """Return the encoder's output for windows of tokens, and their mask (windows, length).
 
         `kinds` are the types of the tokens of pairs.
         """
-        tokens, mask = _padded(windows, self.reads.pad), _padded([[1] * len(own) for own in windows], 0)
-        types = _padded(kinds, 0) if kinds else torch.zeros_like(tokens)  # (windows, length)
-        tokens, mask, types = (part.to(self.device) for part in (tokens, mask, types))
+        ones = [[1] * len(own) for own in windows]
+        kinds = kinds or [[0] * len(own) for own in windows]
+        filled = ((windows, self.reads.pad), (ones, 0), (kinds, 0))
+        tokens, mask, types = (
+            torch.from_numpy(text_reader.padded(*own)).to(self.device) for own in filled
+        )  # (windows, length)
         typed = {"token_type_ids": types} if self.takes_types and self.reads.pair else {}
         return self.backbone(input_ids=tokens, attention_mask=mask, **typed), mask
 
@@ -101,26 +75,3 @@ class TextEncoder:
         # The sums over the windows of each text: (batch, width) and (batch, 1).
         pooled, counts = (torch.where(owners.unsqueeze(-1), part, 0).sum(1) for part in (pooled, counts))
         return pooled / counts
-
-
-def batches(read: Sequence[list[list[int]]], most: int) -> Iterator[list[int]]:
-    """Yield the rows of texts, given as their windows, in batches of similar length.
-
-    A batch has at most `most` windows, or a single text.
-    """
-    batch: list[int] = []
-    for row in sorted(range(len(read)), key=lambda row: sum(map(len, read[row]))):
-        if batch and sum(len(read[other]) for other in batch) + len(read[row]) > most:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
-
-
-def _padded(rows: list[list[int]], value: int) -> torch.Tensor:
-    """Return rows of different lengths, filled up with `value`, (rows, longest) int64."""
-    result = torch.full((len(rows), max(map(len, rows))), value)
-    for place, row in enumerate(rows):
-        result[place, : len(row)] = torch.tensor(row)
-    return result

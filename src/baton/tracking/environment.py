@@ -18,6 +18,7 @@ from baton.processes import supervision
 from baton.workspace import commands, dvc_files, secret_files
 
 LOCK = Path("requirements.lock")
+LOCKS = (LOCK, Path("requirements-export.lock"))  # of what served models need
 PACKAGES = ("torch", "transformers", "timm", "mlflow", "dvc")
 # Tags by which `baton trace` finds the runs that used a model as their base, and that of their student.
 BASE, STUDENT_BASE = "baton.base", "baton.student_base"
@@ -97,13 +98,14 @@ def git_tags(git: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in {**git, **named}.items() if value}
 
 
-def read_requirements(lock: Path, packages: Sequence[str]) -> list[str]:
-    """Return the lines of the lock for these packages: `torch==2.14.1` and so on.
+def read_requirements(locks: Sequence[Path], packages: Sequence[str]) -> list[str]:
+    """Return the lines of the locks for these packages: `torch==2.14.1` and so on.
 
     Raises:
-        TrackingError: the lock is missing or does not pin one of them.
+        TrackingError: no lock pins one of them.
     """
-    lines = lock.read_text(encoding="utf-8").splitlines() if lock.is_file() else []
+    texts = [lock.read_text(encoding="utf-8") for lock in locks if lock.is_file()]
+    lines = "\n".join(texts).splitlines()
     pins = {
         match[1].lower().replace("_", "-"): f"{match[1]}=={match[2]}"
         for line in lines
@@ -112,7 +114,7 @@ def read_requirements(lock: Path, packages: Sequence[str]) -> list[str]:
     if missing := [name for name in packages if name not in pins]:
         hint = "run `make lock`, or add their exact versions"
         raise TrackingError(
-            f"{lock} does not pin what a model needs",
+            f"{' and '.join(map(str, locks))} do not pin what a model needs",
             got=f"no {', '.join(missing)}",
             expected="NAME==VERSION lines",
             hint=hint,

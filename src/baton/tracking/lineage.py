@@ -28,9 +28,7 @@ def begin_stage(store: Store, stage: str, pipeline: str, lock: Lock) -> None:
     """
     sync(store, lock, current=pipeline)
     restored_runs.remember(pipeline=pipeline)
-    links.put(
-        store, store.client.get_run(pipeline), pipelines.STAGES[: pipelines.STAGES.index(stage) + 1], lock
-    )
+    links.put(store, store.client.get_run(pipeline), pipelines.until(stage), lock)
 
 
 def sync(store: Store, lock: Lock, current: str = "", text: str = "") -> SyncReport:
@@ -127,7 +125,7 @@ def _consistent(lock: Lock) -> list[str]:
         for stage, entry in lock.items()
         if all(made.get(path, digest) == digest for path, digest in entry["deps"].items())
     }
-    return list(itertools.takewhile(consistent.__contains__, pipelines.STAGES))
+    return list(itertools.takewhile(consistent.__contains__, pipelines.wanted(lock)))
 
 
 def _end_dead(store: Store, runs: list[Run]) -> int:

@@ -49,7 +49,7 @@ def _link_all(store: Store, pipeline: Run, own: set[str], new: Mapping[str, Run]
         for key in json.loads(run.data.tags.get(pipelines.FINAL, "[]"))
         if key in run.data.metrics and key not in pipeline.data.metrics
     ]
-    links = {stage: pipeline.data.tags.get(link(stage), "") for stage in pipelines.STAGES} | {
+    links = {stage: pipeline.data.tags.get(link(stage), "") for stage in pipelines.TRACKED} | {
         stage: run.info.run_id for stage, run in new.items()
     }
     store.send(points)

@@ -16,6 +16,7 @@ from baton.processes.identity import Process
 from baton.processes.locks import locked
 from baton.tracking import environment
 from baton.tracking.store import Store, param_items
+from baton.workspace.dvc_files import Lock
 
 # Tags by which runs are found. JOURNAL is the id of a stage's journal; on a pipeline run, of its creator's.
 KIND, STAGE, REPRO, PROCESS, STARTED, FINAL = (
@@ -30,6 +31,13 @@ JOURNAL, ERROR = "baton.journal", "baton.error"
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 STAGES = ("finetune", "distill", "evaluate")
+# Of all these only `export` may have made nothing: then its entry in `dvc.lock` has an empty folder.
+EXPORT, EXPORTED, EMPTY = (
+    "export",
+    "models/export",
+    f"{hashlib.md5(b'[]', usedforsecurity=False).hexdigest()}.dir",
+)
+TRACKED = (*STAGES, EXPORT)
 
 
 def open_stage(store: Store, opening: Mapping[str, Any], journal: str) -> tuple[str, str]:
@@ -97,6 +105,17 @@ def open_pipeline(store: Store, opening: Mapping[str, Any], journal: str, earlie
     return run
 
 
+def wanted(lock: Lock) -> tuple[str, ...]:
+    """Return the stages that have runs, by `dvc.lock`: `export` only if it exported a model."""
+    made = lock.get(EXPORT, {}).get("outs", {}).get(EXPORTED, EMPTY)
+    return STAGES if made == EMPTY else TRACKED
+
+
+def until(stage: str) -> tuple[str, ...]:
+    """Return a stage and those settled before it; `export` and `evaluate` do not wait for each other."""
+    return (*STAGES[:-1], EXPORT) if stage == EXPORT else STAGES[: STAGES.index(stage) + 1]
+
+
 def error_note(error: str) -> str:
     """Return an error as the description of a run, which is Markdown."""
     return fenced(error)
@@ -120,7 +139,7 @@ def end_stage(store: Store, run: str, pipeline: str, status: str, moment: int) -
     stages = stage_runs(store, pipeline)
     own, parent = stages[run], store.client.get_run(pipeline)
     by_hand = process_of(parent).same(process_of(own))
-    last = own.data.tags.get(STAGE) == STAGES[-1] or by_hand or status != "FINISHED"
+    last = own.data.tags.get(STAGE) in {STAGES[-1], EXPORT} or by_hand or status != "FINISHED"
     return 1 + (last and settle(store, parent, stages.values()))
 
 

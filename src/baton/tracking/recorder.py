@@ -108,7 +108,7 @@ class JournalRun(Run):
         info = storage.read_json(path / "baton.json")
         how = served_inputs.of_folder(path)
         requirements, code = (
-            environment.read_requirements(environment.LOCK, how.packages),
+            environment.read_requirements(environment.LOCKS, how.packages),
             served_code.served(how.main),
         )
         about = {

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from baton.processes import patience
 
-Stage = Literal["finetune", "distill", "evaluate"]
+Stage = Literal["finetune", "distill", "evaluate", "export"]
 Made = TypeVar("Made")
 
 RETRIES, MOST_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", 10  # MLflow refuses more

@@ -19,8 +19,10 @@ from baton.contracts.input_spec import (
     Windows,
 )
 from baton.contracts.task_spec import TaskSpec
+from baton.engines import engine
 
 OF_TIMM = ("timm", "torchvision")  # timm imports torchvision
+OF_TORCH = ("torch", "transformers", "safetensors", *OF_TIMM)  # what an exported model does not need
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ def of_folder(folder: Path) -> Served:
     """Return how the model in a folder is served: by its input, and by the library of its encoder."""
     info = json.loads((folder / "baton.json").read_bytes())
     found = of_model(info)
+    if engine.KEY in info:
+        graph = engine.read(info[engine.KEY])
+        main = f"serve/pyfunc_graph_{'image' if 'pixels' in graph.inputs else 'text'}.py"
+        packages = tuple(name for name in found.packages if name not in OF_TORCH)
+        return replace(found, main=main, packages=(*packages, graph.engine))
     if isinstance(read(info), AudioInput) and encoder_library.of_transformers(folder):
         packages = tuple(name for name in found.packages if name not in OF_TIMM)
         return replace(found, main="serve/pyfunc_whisper.py", packages=(*packages, "transformers"))

@@ -51,7 +51,7 @@ def _downstream(store: Store, lock: Graph, out: str, seen: set[str]) -> Iterator
     """Yield the models logged from an output, their versions, and the stages that read it."""
     stage, path = lock.made(out) or ("", out)
     run = (
-        links.maker(store, stage, {stage: {"outs": lock.outs(stage)}}) if stage in pipelines.STAGES else None
+        links.maker(store, stage, {stage: {"outs": lock.outs(stage)}}) if stage in pipelines.TRACKED else None
     )
     yield from models(store, run.info.run_id, path) if run else ()
     for reader in lock.readers(path):

@@ -1,0 +1,1 @@
+"""Engines that compute exported models, without torch."""

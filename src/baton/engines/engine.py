@@ -1,0 +1,92 @@
+"""A model exported to a graph, computed by onnxruntime or OpenVINO on the CPU.
+
+Input: a folder with the graph and its description, `graph` in baton.json. Output: an `Engine`, which maps
+arrays to logits. Served models carry this module, so it imports an engine's library only to use it.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+KEY = "graph"  # of its description in baton.json
+Library = Literal["onnxruntime", "openvino"]
+Precision = Literal["fp32", "bf16", "int8"]
+FILES: dict[Library, str] = {"onnxruntime": "model.onnx", "openvino": "model.xml"}
+INPUTS = ("input_ids", "attention_mask", "owners", "token_type_ids", "pixels")  # in the order of a graph's
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What computes an exported model."""
+
+    engine: Library
+    precision: Precision
+    inputs: tuple[str, ...]  # some of `INPUTS`
+
+
+class Engine(Protocol):
+    """A loaded graph; one thread at a time may use it."""
+
+    def run(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Return the logits of a batch: (batch, width), or of every token, (windows, length, width)."""
+        ...
+
+
+def described(graph: Graph) -> dict[str, Any]:
+    """Return a description as it is written to baton.json."""
+    return asdict(graph) | {"inputs": list(graph.inputs)}
+
+
+def read(raw: Mapping[str, Any]) -> Graph:
+    """Return the graph that a baton.json describes."""
+    return Graph(raw["engine"], raw["precision"], tuple(raw["inputs"]))
+
+
+def load(graph: Graph, folder: Path, threads: int | None = None) -> Engine:
+    """Load the graph in a folder, to be computed by this many threads; None: one per processor."""
+    count = threads or processors()
+    match graph.engine:
+        case "onnxruntime":
+            return _OnnxRuntime(folder / FILES["onnxruntime"], count)
+        case "openvino":
+            return _OpenVino(folder / FILES["openvino"], graph.precision, count)
+
+
+def processors() -> int:
+    """Return how many threads to compute with: `OMP_NUM_THREADS`, or the processors of this process."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdecimal() and int(said) else len(os.sched_getaffinity(0))
+
+
+class _OnnxRuntime:
+    def __init__(self, path: Path, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        return np.asarray(self._session.run(None, dict(arrays))[0])
+
+
+class _OpenVino:
+    def __init__(self, path: Path, precision: Precision, threads: int) -> None:
+        import openvino
+
+        settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            # Of what is not computed in int8; OpenVINO would take bf16 wherever the processor has it.
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        }
+        self._request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+
+    def run(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        return np.array(self._request.infer(dict(arrays))[0])  # a copy: the request reuses its memory

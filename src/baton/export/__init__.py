@@ -1,0 +1,1 @@
+"""Trained models as graphs for onnxruntime or OpenVINO: traced, quantized, compared and chosen."""
