@@ -108,7 +108,7 @@ def export(
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
     own = {
-        "model": settings.model,
+        "of": settings.model,
         "chosen": chosen.candidate.name,
         "bytes": chosen.figures["bytes"],
         **{key: value for key, value in agreed.items() if key != "kept"},

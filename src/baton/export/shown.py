@@ -34,8 +34,8 @@ def show(figures: Mapping[str, Any], timings: Mapping[str, Any], main: Scale) ->
     console.table("ways to export (* chosen: the fastest within the limits)", columns, rows)
     mine, other = (_value(figures[name], main) for name in ("export", "model"))
     console.say(
-        f"test: {percent(figures['same'], 2)} of answers are those of the {figures['model']}; "
-        f"{spelled(main.name)} {mine} (the {figures['model']} itself {other}); "
+        f"test: {percent(figures['same'], 2)} of answers are those of the {figures['of']}; "
+        f"{spelled(main.name)} {mine} (the {figures['of']} itself {other}); "
         f"{figures['bytes'] / MEGABYTE:.1f} MB"
     )
     for name, own in timings["ratios"].items():
