@@ -4,10 +4,15 @@ Input: reports/cards -> the texts of the cards, if they are about the model that
 """
 
 from pathlib import Path
+from typing import Any
 
+from baton import storage
+from baton.engines import engine
 from baton.evaluate.report.cards import writing
+from baton.evaluate.report.wording import percent
 
 CARDS = Path("reports", writing.FOLDER)
+EXPORT, FIGURES = "export", Path("metrics/export.json")
 MODEL_CARD = "MODEL_CARD.md"  # the name with a version, whichever model it is
 
 
@@ -17,6 +22,10 @@ def read(model: str, digest: str, origin: str) -> dict[str, str]:
     There is none if `evaluate` has not run, or not with the model of this `digest`: a card of another model
     would be worse than none.
     """
+    if model == EXPORT:
+        graph = storage.read_json(Path("models", EXPORT, "baton.json"))[engine.KEY]
+        model, digest = graph["of"], graph["sha256"]
+        origin = f"{_exported(storage.read_json(FIGURES))}\n{origin}"
     paths = {MODEL_CARD: CARDS / writing.MODEL_CARDS[model], writing.DATA_CARD: CARDS / writing.DATA_CARD}
     if not all(path.is_file() for path in paths.values()):
         return {}
@@ -24,6 +33,20 @@ def read(model: str, digest: str, origin: str) -> dict[str, str]:
     if f"| models/{model} | `{digest}` |" not in found[MODEL_CARD].splitlines():
         return {}
     return found | {MODEL_CARD: f"{found[MODEL_CARD]}\n{origin}"}
+
+
+def _exported(figures: dict[str, Any]) -> str:
+    """Return the section of a card that says how an export differs from the model that the card describes."""
+    return "\n".join(
+        [
+            "## Export",
+            "",
+            f"This version is the {figures['of']} described above, exported: {figures['chosen']}, "
+            f"{figures['bytes'] / 1e6:.1f} MB. On test {percent(figures['same'], 2)} of its answers are those "
+            f"of the {figures['of']}; the largest difference of a logit is {figures['largest_difference']:.3g}.",
+            "",
+        ]
+    )
 
 
 def said(names: dict[str, str], folder: str) -> str:
