@@ -37,15 +37,11 @@ def read(model: str, digest: str, origin: str) -> dict[str, str]:
 
 def _exported(figures: dict[str, Any]) -> str:
     """Return the section of a card that says how an export differs from the model that the card describes."""
-    return "\n".join(
-        [
-            "## Export",
-            "",
-            f"This version is the {figures['of']} described above, exported: {figures['chosen']}, "
-            f"{figures['bytes'] / 1e6:.1f} MB. On test {percent(figures['same'], 2)} of its answers are those "
-            f"of the {figures['of']}; the largest difference of a logit is {figures['largest_difference']:.3g}.",
-            "",
-        ]
+    of = figures["of"]
+    return (
+        f"## Export\n\nThis version is the {of} described above, exported: {figures['chosen']}, "
+        f"{figures['bytes'] / 1e6:.1f} MB. On test {percent(figures['same'], 2)} of its answers are those "
+        f"of the {of}; the largest difference of a logit is {figures['largest_difference']:.3g}.\n"
     )
 
 
