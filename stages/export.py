@@ -20,7 +20,7 @@ from baton import console, params, storage, tracking
 from baton.batches import array_splits, subset
 from baton.engines import engine
 from baton.evaluate import inputs, results, task_reports, timing
-from baton.export import choice, graphs, quantization, running, shown
+from baton.export import choice, extra, graphs, quantization, running, shown
 from baton.export.parity import Reference
 from baton.models import model_folder
 from baton.runtime import resolve
@@ -45,6 +45,7 @@ def main() -> None:
                 pass
         storage.write_json(METRICS, {})
         return
+    extra.require(loaded.export.engines)
     settings, source = loaded.export, MODELS / loaded.export.model
     work = model_folder.work(source, array_splits.read_meta(ARRAYS).input)
     machine = resolve.resolve(loaded.runtime, work=work)

@@ -74,7 +74,7 @@ def log(folder: Path, name: str, code: dict[str, str] | None = None, example: li
         "info": storage.read_json(folder / "baton.json"),
         "code": code or served_code.served("serve/pyfunc.py"),
         "requirements": environment.read_requirements(
-            environment.LOCK, served_inputs.of(tiny.TEXT_INPUT).packages
+            environment.LOCKS, served_inputs.of(tiny.TEXT_INPUT).packages
         ),
         "example": example or ["wheat exports rose", "port workers strike"],
     }

@@ -126,7 +126,7 @@ def test_whispers_encoder_gives_the_predictions(tmp_path: Path, monkeypatch: pyt
     np.testing.assert_allclose(answer.to_numpy(), expected, atol=1e-5)
     how = served_inputs.of_folder(folder)
     assert how.main == "serve/pyfunc_whisper.py" and "timm" not in how.packages
-    environment.read_requirements(environment.LOCK, how.packages)
+    environment.read_requirements(environment.LOCKS, how.packages)
 
 
 def test_clips_in_several_parts_give_the_predictions(tmp_path: Path) -> None:

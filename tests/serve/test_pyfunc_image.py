@@ -230,7 +230,7 @@ def log(folder: Path) -> Path:
         "path": "models/photos",
         "info": storage.read_json(folder / "photos/baton.json"),
         "code": served_code.served("serve/pyfunc_image.py"),
-        "requirements": environment.read_requirements(environment.LOCK, served_inputs.of(SHAPE).packages),
+        "requirements": environment.read_requirements(environment.LOCKS, served_inputs.of(SHAPE).packages),
         "config": {"serve_paths": False, "max_pixels": 60_000},
         "example": [text(photo(8, 8))],
     }

@@ -105,14 +105,14 @@ def test_a_model_folder_that_the_lock_does_not_cover_is_reported(
     (project / "requirements.lock").write_text(
         "torch==2.14.1 ; python_version >= '3.11'\nnumpy==2.4.0 \\\n    --hash=sha256:0\n"
     )
-    with pytest.raises(TrackingError, match="does not pin") as caught:
+    with pytest.raises(TrackingError, match="no lock pins") as caught:
         environment.read_requirements(
-            project / "requirements.lock", served_inputs.of(tiny.TEXT_INPUT).packages
+            [project / "requirements.lock"], served_inputs.of(tiny.TEXT_INPUT).packages
         )
     assert "no mlflow, transformers, tokenizers, safetensors, pandas" in str(caught.value)
     with pytest.raises(
         TrackingError, match="no mlflow, torchvision, timm, pillow, pillow-heif, safetensors, pandas"
     ):
         environment.read_requirements(
-            project / "requirements.lock", served_inputs.of(tiny.image_input()).packages
+            [project / "requirements.lock"], served_inputs.of(tiny.image_input()).packages
         )

@@ -34,5 +34,5 @@ def test_journals_of_earlier_versions_are_read(info: dict[str, Any], expected: i
 def test_its_file_and_its_packages_exist(reads: input_spec.InputSpec) -> None:
     how = served_inputs.of(reads)
     assert (ROOT / "src/baton" / how.main).is_file()
-    pins = environment.read_requirements(ROOT / "requirements.lock", how.packages)
+    pins = environment.read_requirements([ROOT / "requirements.lock"], how.packages)
     assert [pin.partition("==")[0].replace("_", "-") for pin in pins] == list(how.packages)

@@ -8,6 +8,7 @@
     baton gc          remove what killed processes left behind
     baton sync        deliver waiting journals to MLflow, and what DVC knows only after a stage has ended
     baton trace X     show the origin of X and what was made from it: a run, model, version, file or commit
+    baton export      make a model that needs no torch, in int8 where that pays
     baton register    make the trained model the challenger
     baton promote     let the gate judge the challenger against the champion
     baton verify M    compare the files of a registered model with the digest from its registration
@@ -225,6 +226,30 @@ def trace(
     from baton.cli import lifecycle_commands
 
     lifecycle_commands.show_trace(target, as_json, context.obj)
+
+
+class Exported(StrEnum):
+    """Which model is exported."""
+
+    STUDENT = "student"
+    TEACHER = "teacher"
+
+
+@app.command()
+def export(
+    model: Annotated[
+        Exported | None, typer.Option(help="Which model; written to export.model in params.yaml.")
+    ] = None,
+) -> None:
+    """Export the trained model to a graph that needs no torch: ONNX or OpenVINO, in int8 where that pays.
+
+    Engines and precisions are compared on validation, and the fastest that keeps the model's answers is
+    measured on test. The first time this writes a section `export` into params.yaml; from then on `dvc repro`
+    exports after each training.
+    """
+    from baton.cli import export_commands
+
+    export_commands.export(None if model is None else model.value)
 
 
 @app.command()

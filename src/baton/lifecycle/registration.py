@@ -109,7 +109,7 @@ def _create(registry: Registry, settings: params.Promotion, model: LoggedModel, 
         client.log_text(run.info.run_id, text, f"{folder(digest)}/{name}")
     with contextlib.suppress(MlflowException):  # it exists already
         client.create_registered_model(
-            registry.name, description=f"Made by `baton register`; models of this project."
+            registry.name, description="Made by `baton register`; models of this project."
         )
     tags = {SHA256: digest, FILES_SHA256: _files(registry.store, model, digest)}
     tags |= {"baton.model": settings.model, "git.commit": run.data.tags.get("git.commit", "")}

@@ -114,9 +114,9 @@ def read_requirements(locks: Sequence[Path], packages: Sequence[str]) -> list[st
     if missing := [name for name in packages if name not in pins]:
         hint = "run `make lock`, or add their exact versions"
         raise TrackingError(
-            f"{' and '.join(map(str, locks))} do not pin what a model needs",
+            "no lock pins what a model needs",
             got=f"no {', '.join(missing)}",
-            expected="NAME==VERSION lines",
+            expected=f"NAME==VERSION lines in {' or '.join(map(str, locks))}",
             hint=hint,
         )
     return [pins[name] for name in packages]

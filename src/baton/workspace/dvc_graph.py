@@ -15,7 +15,7 @@ from baton.errors import DataError, ParamsError
 from baton.workspace.commands import changed_files, is_commit, run
 from baton.workspace.dvc_files import LOCK
 
-CODE = ("src/", "stages/", "requirements.lock")
+CODE = ("src/", "stages/", "requirements.lock", "requirements-export.lock")
 
 
 class Graph:

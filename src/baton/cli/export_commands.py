@@ -1,0 +1,74 @@
+"""`baton export`: ask for an export in params.yaml, run its stage, show what it chose."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from baton import console, params, storage
+from baton.params import editing
+
+METRICS, TIMINGS = Path("metrics/export.json"), Path("reports/export/timings.json")
+DEFAULT = """export: # a model without torch: docs/export.md
+  model: {model} # or {other}
+  engines: [onnxruntime, openvino] # all combinations of both are tried
+  precisions: [fp32, bf16, int8] # the fastest that keeps the model's answers is taken
+  same: 0.99 # the least share of the model's own answers, on validation and on test
+  loss: 0.005 # of the main figure, at most
+  rows: 256 # of validation, by which they are compared
+  calibration_rows: 320 # of train, by which the ranges of int8 are set
+  batch_size: 32
+  seconds: 60 # of each measurement of speed, at most
+  bootstrap: {{resamples: 2000, confidence: 0.95, seed: 0}}
+"""
+
+
+def export(model: Literal["student", "teacher"] | None) -> None:
+    """Run `baton export`."""
+    from baton.export import extra
+
+    active = params.read()
+    if active.export is None:
+        wanted = model or "student"
+        extra.require(("onnxruntime", "openvino"))
+        _write(_with_section(params.PATH.read_text(encoding="utf-8"), wanted))
+        console.say(f"params.yaml now has a section export, for the {wanted}")
+    elif model is not None and model != active.export.model:
+        _write(editing.edited(params.PATH.read_text(encoding="utf-8"), {"export.model": model}))
+        console.say(f"params.yaml: export.model is now {model}")
+    settings = params.read().export
+    assert settings is not None, "it was written"
+    extra.require(settings.engines)
+    from baton.workspace import commands
+
+    os.environ["BATON_SUMMARY"] = "later"  # what stages show at their end
+    commands.dvc("repro", "export")
+    _show()
+
+
+def _with_section(text: str, model: str) -> str:
+    """Return the text of params.yaml with an `export` section in place of `export: null`."""
+    other = "teacher" if model == "student" else "student"
+    lines = text.splitlines(keepends=True)
+    place = next(number for number, line in enumerate(lines) if line.startswith("export:"))
+    lines[place] = DEFAULT.format(model=model, other=other)
+    return "".join(lines)
+
+
+def _write(text: str) -> None:
+    params.checked(params.parse(text, str(params.PATH)), params.PATH)
+    with storage.atomic_file(params.PATH) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _show() -> None:
+    """Print what was chosen, and what to do next."""
+    from baton.contracts import task_spec
+    from baton.export import shown
+    from baton.tasks import figure_scale, task_figures
+
+    task = task_figures.of(task_spec.read_file(Path("data/clean")))
+    shown.show(storage.read_json(METRICS), storage.read_json(TIMINGS), figure_scale.of(task))
+    console.say(
+        "next: set promotion.model to export and run `baton register`, `baton promote` and `baton serve`; "
+        'or load it: mlflow.pyfunc.load_model("models:/ID"), with the ID on the run\'s page (`make ui`)'
+    )
