@@ -11,7 +11,7 @@ from pathlib import Path
 
 from baton import console, params, storage, tracking
 from baton.batches import array_splits
-from baton.tracking import recorder
+from baton.tracking import pipelines, recorder
 from baton.workspace import dvc_files
 from baton.workspace.commands import done
 
@@ -32,16 +32,29 @@ def adopt() -> bool:
         return False
     splits, reads = array_splits.open_splits(ARRAYS), array_splits.read_meta(ARRAYS).input
     examples = array_splits.examples(splits["val"], MODELS / "teacher", reads)
-    for stage, models in STAGES.items():
+    for stage, models in _stages().items():
         console.say(f"{stage}: this store has no run of its models, so one is recorded from dvc.lock")
         figures = storage.read_json(Path(f"metrics/{stage}.json"))
         with recorder.tracked(stage, WHY, active, None, time.perf_counter()) as run:
             for name, (path, context) in CLEAN.items():
                 run.dataset(name, Path(path), context)
             run.model(models[0], MODELS / models[0], examples)
-            run.final({f"{model}/{key}": value for model in models for key, value in figures[model].items()})
+            run.final(
+                {
+                    f"{model}/{key}": value
+                    for model in models
+                    for key, value in figures[model].items()
+                    if isinstance(value, int | float)
+                }
+            )
     tracking.sync()
     return True
+
+
+def _stages() -> dict[str, tuple[str, ...]]:
+    """Return the stages that made models, by `dvc.lock`, with the models that each has figures of."""
+    exported = pipelines.EXPORT in pipelines.wanted(dvc_files.read_lock())
+    return STAGES | ({pipelines.EXPORT: (pipelines.EXPORT,)} if exported else {})
 
 
 def _described() -> bool:
@@ -49,7 +62,7 @@ def _described() -> bool:
     wanted = {
         "preprocess": ["data/clean"],
         "tokenize": [str(ARRAYS)],
-        **{stage: [f"metrics/{stage}.json", f"models/{own[0]}"] for stage, own in STAGES.items()},
+        **{stage: [f"metrics/{stage}.json", f"models/{own[0]}"] for stage, own in _stages().items()},
     }
     if not (text := dvc_files.read_text()):
         return False
