@@ -376,16 +376,28 @@ def verify(
 
 @app.command()
 def serve(
+    context: typer.Context,
     model: Annotated[
         str, typer.Argument(help="models:/NAME/VERSION, models:/NAME@ALIAS or models:/MODEL_ID.")
     ],
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.")] = 5000,
+    abstain_below: Annotated[
+        float | None,
+        typer.Option(
+            help="Mark answers whose probability is below this: `abstains` is then true.", min=0, max=1
+        ),
+    ] = None,
+    dockerfile: Annotated[
+        Path | None,
+        typer.Option(help="Write a Dockerfile and all that it needs to this new folder, and do not serve."),
+    ] = None,
 ) -> None:
     """Serve a model over HTTP, in MLflow's protocol, after verifying its files; see docs/serving.md."""
     from baton.cli import lifecycle_commands
 
-    lifecycle_commands.serve(model, host, port)
+    out = dockerfile and context.obj / dockerfile
+    lifecycle_commands.serve(model, host, port, abstain_below, out)
 
 
 class Split(StrEnum):

@@ -66,14 +66,22 @@ def verify(model: str, record: bool, out: Path | None) -> None:
         console.say(escape(verified.verify(store, model, record, out)))
 
 
-def serve(model: str, host: str, port: int) -> None:
-    """Run `baton serve`; this process becomes the server."""
+def serve(model: str, host: str, port: int, abstain_below: float | None, out: Path | None) -> None:
+    """Run `baton serve`: this process becomes the server, or `out` gets a container's files."""
     with _store() as store:
-        from baton.lifecycle.serving import launch
+        from baton.lifecycle.serving import container, launch
 
-        folder = launch.prepared(store, model)
+        folder, said = launch.prepared(store, model), launch.about(store, model, abstain_below)
+    if out is not None:
+        container.write(folder, said, out)
+        console.say(
+            f"{escape(str(out))} has a Dockerfile, and all that it copies; to build and run it:\n"
+            f"  docker build --tag {container.tag(said)} {escape(str(out))}\n"
+            f"  docker run --publish {port}:{container.PORT} {container.tag(said)}"
+        )
+        return
     console.say(f"serving {escape(model)} on http://{host}:{port}/invocations (Ctrl-C ends it)")
-    launch.become(folder, host, port)
+    launch.become(folder, host, port, said)
 
 
 def run_retraining(

@@ -22,9 +22,20 @@ from pathlib import Path
 from baton import params
 from baton.errors import TrackingError
 from baton.tracking import durations
-from baton.tracking.run import Run, Stage, SyncReport, asked_once, patient, prepare
+from baton.tracking.run import SETTINGS, Run, Stage, SyncReport, asked_once, patient, prepare
 
-__all__ = ["Run", "Stage", "SyncReport", "asked_once", "logged_model", "patient", "prepare", "stage", "sync"]
+__all__ = [
+    "SETTINGS",
+    "Run",
+    "Stage",
+    "SyncReport",
+    "asked_once",
+    "logged_model",
+    "patient",
+    "prepare",
+    "stage",
+    "sync",
+]
 
 TRACKING = "BATON_TRACKING"
 

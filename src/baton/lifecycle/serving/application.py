@@ -4,7 +4,8 @@
 
 FOLDER has the verified files of a logged model (`serving.launch`). `POST /invocations` answers as MLflow's
 scoring server, `GET /ping` when the model is loaded. A refused request gets 400, or 408, 411, 413 or 415 if
-its body is not read, with the reason in `message`. Bodies wait outside until there is room for them.
+its body is not read, with the reason in `message`. Bodies wait outside until there is room for them, and
+requests that wait together are computed together (`batching`). `GET /metrics` is for Prometheus.
 """
 
 import asyncio
@@ -12,7 +13,8 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from baton.lifecycle.serving import requests
+from baton.lifecycle.serving import answers, measures, requests
+from baton.lifecycle.serving.batching import Batcher
+from baton.lifecycle.serving.measures import Measures
 from baton.lifecycle.serving.requests import Refused
 from baton.tasks.served_limits import Limits, serving
 
 SECONDS = 30.0  # for a body to arrive
-TOGETHER = 2  # requests that are worked on; a model computes one batch at a time
+OK = 200
 CHARACTER_BYTES, SLACK = 6, 65_536  # of a character escaped in JSON; for keys and spaces
-MODEL_CONFIG = "SERVING_MODEL_CONFIG"
+MODEL_CONFIG, ABOUT = "SERVING_MODEL_CONFIG", "BATON_SERVED"  # environment
 
 
 class Room:
@@ -56,25 +60,61 @@ class Room:
 class Service:
     """A loaded model that answers requests."""
 
-    def __init__(self, model: Any) -> None:
-        """Take what `mlflow.pyfunc.load_model` returned."""
+    def __init__(self, model: Any, about: Mapping[str, Any] | None = None) -> None:
+        """Take what `mlflow.pyfunc.load_model` returned, and what `answers.about` needs to know of it."""
         self.model, self.schema = model, model.metadata.get_input_schema()
         self.columns = len(self.schema.inputs) if self.schema else 1
         self.most = body_bytes(model)
-        self.room, self.turns = Room(self.most), asyncio.Semaphore(TOGETHER)
+        self.measures = Measures()
+        self.room, self.batcher = Room(self.most), Batcher(self._predicted, self.measures.batch)
+        self.about = answers.about(getattr(model.unwrap_python_model(), "fitted", {}), about or {})
 
     async def invocations(self, request: Request) -> Response:
         """Answer a request."""
+        since, rows = time.perf_counter(), 0
         try:
             length = await self._length(request)
             async with self.room.taken(length):
                 body = await _body(request, length)
-                async with self.turns:
-                    return await asyncio.to_thread(self._answer, body, _content_type(request))
+                parsed = await asyncio.to_thread(requests.parse, body, _content_type(request), self.columns)
+                del body
+                found = await self.batcher.answers(parsed)
+                rows = len(found)
+                text = await asyncio.to_thread(answers.written, found, self.about)
+                response = Response(text, media_type=requests.JSON)
         except Refused as error:
-            return _refusal(error)
+            response = _refusal(error)
         except ClientDisconnect:
-            return Response(status_code=400)
+            response = Response(status_code=400)
+        except Exception:
+            self.measures.request(500, time.perf_counter() - since, 0)
+            raise
+        self.measures.request(response.status_code, time.perf_counter() - since, rows)
+        return response
+
+    async def metrics(self, _: Request) -> Response:
+        """Say what has been done."""
+        return Response(self.measures.text(self.batcher.waiting), media_type=measures.KIND)
+
+    def _predicted(self, parsed: dict[str, Any]) -> list[Any]:
+        """Return the answer to each row of a request, or of several together.
+
+        Raises:
+            Refused: the model or MLflow refuses it.
+        """
+        from mlflow.pyfunc import scoring_server
+
+        try:
+            done = scoring_server.invocations(parsed, requests.JSON, self.model, self.schema)
+        except MlflowException as error:
+            why = requests.reason(error)
+            if why is None:
+                raise
+            raise Refused(400, why) from None
+        if done.status != OK:
+            raise Refused(done.status, str(done.response))
+        found: list[Any] = json.loads(done.response)["predictions"]
+        return found
 
     async def _length(self, request: Request) -> int:
         """Return how long the body is going to be.
@@ -91,29 +131,15 @@ class Service:
             raise Refused(413, f"the body has {int(said):,} bytes; expected: at most {self.most:,}")
         return int(said)
 
-    def _answer(self, body: bytes, content_type: str) -> Response:
-        from mlflow.pyfunc import scoring_server
 
-        try:
-            parsed = requests.parse(body, content_type, self.columns)
-            done = scoring_server.invocations(parsed, requests.JSON, self.model, self.schema)
-        except Refused as error:
-            return _refusal(error)
-        except MlflowException as error:
-            why = requests.reason(error)
-            if why is None:
-                raise
-            return _refusal(Refused(400, why))
-        return Response(done.response, done.status, media_type=done.mimetype)
-
-
-def application(model: Any) -> Starlette:
-    """Return the ASGI application that serves a loaded model."""
+def application(model: Any, about: Mapping[str, Any] | None = None) -> Starlette:
+    """Return the ASGI application that serves a loaded model; for `about` see `Service`."""
     os.environ["_MLFLOW_IS_IN_SERVING_ENVIRONMENT"] = "true"
     assert serving(), "limits hold in a server only"
-    service = Service(model)
+    service = Service(model, about)
     ready = ("/ping", "/health")
     routes = [Route(path, lambda _: Response("\n", media_type=requests.JSON)) for path in ready]
+    routes.append(Route("/metrics", service.metrics))
     return Starlette(routes=[*routes, Route("/invocations", service.invocations, methods=["POST"])])
 
 
@@ -159,15 +185,12 @@ def _refusal(error: Refused) -> Response:
 
 def main(folder: str, host: str, port: str) -> None:
     """Run the server until it is stopped."""
-    from baton import tracking
-
-    tracking.prepare()
     import mlflow.pyfunc
     import uvicorn
 
-    config = json.loads(os.environ.get(MODEL_CONFIG) or "{}")
+    config, about = (json.loads(os.environ.get(name) or "{}") for name in (MODEL_CONFIG, ABOUT))
     model = mlflow.pyfunc.load_model(str(Path(folder)), model_config=config)
-    uvicorn.run(application(model), host=host, port=int(port), log_level="warning", access_log=False)
+    uvicorn.run(application(model, about), host=host, port=int(port), log_level="warning", access_log=False)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,19 @@ The server needs no activated environment, knows no store and gets no credential
 project's state by their digest, and are verified again at each start.
 """
 
+import json
 import os
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from baton import storage
+from baton import storage, tracking
 from baton.lifecycle import verified
-from baton.lifecycle.serving.application import MODEL_CONFIG
+from baton.lifecycle.registry import SHA256
+from baton.lifecycle.serving import answers
+from baton.lifecycle.serving.application import ABOUT, MODEL_CONFIG
 from baton.processes import clean_environment
 from baton.tracking import model_files
 from baton.tracking.store import Store
@@ -39,21 +43,38 @@ def prepared(store: Store, uri: str) -> Path:
     return folder
 
 
+def about(store: Store, uri: str, abstain_below: float | None) -> dict[str, Any]:
+    """Return what every answer of the server says: the model's name, version and digest, and the threshold.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    model = verified.named(store, uri)
+    _, _, rest = model.uri.partition("models:/")
+    name, _, version = rest.partition("/")
+    known = {"name": name, "version": version} if version else {"id": name}
+    sha256 = {"sha256": model.tags[SHA256]} if SHA256 in model.tags else {}
+    return {"model": known | sha256} | ({} if abstain_below is None else {answers.ABSTAIN: abstain_below})
+
+
 def command(folder: Path, host: str, port: int) -> list[str]:
     """Return the command of the server."""
     module = "baton.lifecycle.serving.application"
     return [sys.executable, "-B", "-m", module, str(folder), host, str(port)]
 
 
-def environment(given: Mapping[str, str], home: Path) -> dict[str, str]:
-    """Return the environment of the server: without credentials, with its settings."""
+def environment(
+    given: Mapping[str, str], home: Path, said: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """Return the environment of the server: without credentials, with its settings, and what answers say."""
     # glibc would keep memory for each thread that ever needed some, and blocks as large as an image.
     own = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+    own |= tracking.SETTINGS | {ABOUT: json.dumps(said or {})}
     own |= {MODEL_CONFIG: given[MODEL_CONFIG]} if MODEL_CONFIG in given else {}
     return clean_environment.scrubbed(given, home) | own
 
 
-def become(folder: Path, host: str, port: int) -> None:
-    """Replace this process by the server."""
+def become(folder: Path, host: str, port: int, said: Mapping[str, Any]) -> None:
+    """Replace this process by the server; `said` is what `about` returns."""
     line = command(folder, host, port)
-    os.execve(line[0], line, environment(os.environ, folder.parent))  # noqa: S606  no shell
+    os.execve(line[0], line, environment(os.environ, folder.parent, said))  # noqa: S606  no shell

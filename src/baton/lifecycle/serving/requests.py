@@ -13,6 +13,7 @@ SHOWN = 2000  # characters of a reason
 MOST_CONTAINERS = 50_000  # lists and objects in a JSON body
 MOST_VALUES = 500_000  # values, by their commas; those within texts count, too
 FORMATS = ("inputs", "instances", "dataframe_split", "dataframe_records")
+LISTED = "inputs"  # under which rows of several requests are computed together
 JSON = "application/json"
 UNEXPECTED = "Encountered an unexpected error"  # how MLflow begins about an exception of the model
 
@@ -44,7 +45,26 @@ def parse(body: bytes, content_type: str, columns: int) -> dict[str, Any]:
         raise Refused(400, f"expected: a JSON object with one of {', '.join(FORMATS)}; got: {_keys(found)}")
     if more := {*found} - given - {"params"}:
         raise Refused(400, f"the body has unknown keys: {_keys(dict.fromkeys(more))}")
-    _check_shape(found[given.pop()], found.get("params", {}), columns)
+    key = given.pop()
+    _check_shape(found[key], found.get("params", {}), columns)
+    # MLflow reads `instances` as it does `inputs`, if they are values.
+    if (
+        key == "instances"
+        and isinstance(found[key], list)
+        and not any(isinstance(row, dict) for row in found[key])
+    ):
+        found[LISTED] = found.pop(key)
+    return found
+
+
+def rows(parsed: dict[str, Any]) -> list[Any] | None:
+    """Return the rows of a parsed request if they can be computed together with those of others, else None.
+
+    They are a list of values, or of lists of both texts of pairs.
+    """
+    found = parsed.get(LISTED)
+    if not isinstance(found, list) or any(isinstance(row, dict) for row in found):
+        return None
     return found
 
 
