@@ -80,8 +80,8 @@ def test_the_server_in_the_folder_answers_without_this_project(
         )
     }
     # An import of this project fails.
-    code = "import runpy, sys; sys.modules['baton'] = None; sys.path.insert(0, 'server'); sys.argv = sys.argv[1:]; "
-    code += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    code = "import runpy, sys; sys.modules['baton'] = None; sys.path.insert(0, 'server'); "
+    code += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     port = 20000 + os.getpid() % 20000
     command = [sys.executable, "-B", "-c", code, "server/pyfunc.py", "model", "127.0.0.1", str(port)]
     environment = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"} | variables
