@@ -190,6 +190,7 @@ from baton.params.training import (
     Relations,
     Training,
 )
+from baton.params.tune import Choice, FloatRange, IntRange, Prune, Range, Tune
 from baton.params.yaml_text import parse
 
 __all__ = [
@@ -214,6 +215,7 @@ __all__ = [
     "BytePairTokenizer",
     "CharacterTokenizer",
     "Checks",
+    "Choice",
     "ClassFloor",
     "ClassesTask",
     "ColourJitter",
@@ -246,6 +248,7 @@ __all__ = [
     "FilesPreprocess",
     "Finetune",
     "FixedStrategy",
+    "FloatRange",
     "FolderSource",
     "Format",
     "FullStrategy",
@@ -269,6 +272,7 @@ __all__ = [
     "ImageTextStudent",
     "ImageTextTokenize",
     "ImageTokenize",
+    "IntRange",
     "JoinedBase",
     "JsonLinesFormat",
     "Knowledge",
@@ -315,7 +319,9 @@ __all__ = [
     "ProportionalMixing",
     "PrototypesStrategy",
     "PrototypicalEpisodes",
+    "Prune",
     "RandAugment",
+    "Range",
     "RegisteredBase",
     "Relations",
     "ReptileEpisodes",
@@ -358,6 +364,7 @@ __all__ = [
     "Tracking",
     "Training",
     "Truncation",
+    "Tune",
     "UniformMixing",
     "Unknown",
     "WheelBase",

@@ -36,6 +36,7 @@ from baton.params.task import AUTO, Task
 from baton.params.task_set import Tasks
 from baton.params.tokenize import Tokenize
 from baton.params.training import Distill, Finetune
+from baton.params.tune import Tune
 from baton.params.yaml_text import parse
 
 PATH = Path("params.yaml")
@@ -60,6 +61,7 @@ class Params(Section):
     tracking: Tracking
     promotion: Promotion
     retrain: Retrain
+    tune: Tune | None
 
     @field_validator("task", mode="before")
     @classmethod
