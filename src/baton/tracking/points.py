@@ -32,7 +32,7 @@ class FileRun(Run):
 
 @contextlib.contextmanager
 def recorded(record: bool) -> Iterator[Run]:
-    """Yield a run that writes the file which the environment names; one that records nothing if it names none.
+    """Yield a run that writes the file which the environment names, or records nothing if it names none.
 
     `record` is False in a stage's other processes.
     """

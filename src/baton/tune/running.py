@@ -110,8 +110,14 @@ def _seed(work: Work, place: Place, stage: str) -> int:
 
 def _stages(work: Work, place: Place, watched: Path, stops: Callable[[Sequence[float]], int | None]) -> bool:
     """Run the stages; return False if training was stopped."""
+    seen = 0
 
     def enough() -> bool:
+        nonlocal seen
+        size = watched.stat().st_size if watched.is_file() else 0
+        if size == seen:
+            return False
+        seen = size
         so_far = curves.figures(curves.running(watched, place.model), place.metric)
         return stops(so_far) is not None
 

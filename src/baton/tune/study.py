@@ -17,6 +17,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import Study as Kept
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from baton import params
@@ -99,7 +100,7 @@ class Study:
     @property
     def spent(self) -> float:
         """The seconds that trials took, over all workers."""
-        return sum(own.user_attrs.get(SECONDS, 0.0) for own in self.trials)
+        return float(sum(own.user_attrs.get(SECONDS, 0.0) for own in self.trials))
 
     @property
     def open(self) -> bool:
@@ -129,15 +130,15 @@ class Study:
     @property
     def values(self) -> dict[int, float]:
         """The figures of complete trials, by number."""
-        return {own.number: float(own.value) for own in self.trials if own.state is TrialState.COMPLETE}
+        return {own.number: own.value for own in self.trials if own.value is not None and _complete(own)}
 
     def repeated(self) -> dict[int, list[float]]:
         """Return the figures of complete repeats, by the number of the trial, in the order of seeds."""
         found: dict[int, dict[int, float]] = {number: {} for number in self.finalists()}
         for own in self.repeats:
             number, seed = _repeat(own)
-            if own.state is TrialState.COMPLETE and number in found and seed in self.asked.seeds:
-                found[number][seed] = float(own.value)
+            if _complete(own) and own.value is not None and number in found:
+                found[number][seed] = own.value
         return {
             number: [own[seed] for seed in self.asked.seeds if seed in own] for number, own in found.items()
         }
@@ -234,6 +235,10 @@ class Study:
         )
 
 
+def _complete(own: FrozenTrial) -> bool:
+    return own.state is TrialState.COMPLETE
+
+
 def _repeat(own: FrozenTrial) -> tuple[int, int]:
     return int(own.user_attrs[OF]), int(own.user_attrs[SEED])
 
@@ -242,7 +247,7 @@ def opened(
     kept: BaseStorage, claims: Claims, name: str, asked: params.Tune, space: Space, scale: Scale
 ) -> Study:
     """Return a study, created if it is not there; `name` is a digest of all that its trials depend on."""
-    direction = "maximize" if scale.direction > 0 else "minimize"
+    direction = StudyDirection.MAXIMIZE if scale.direction > 0 else StudyDirection.MINIMIZE
 
     def of(own: str) -> Kept:
         return optuna.create_study(storage=kept, study_name=own, direction=direction, load_if_exists=True)
