@@ -6,7 +6,6 @@ worker, and the next one takes it up. No clock is compared.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -30,7 +29,7 @@ class Claims(Protocol):
     """The locks of one study."""
 
     def take(self, name: str) -> Release | None:
-        """Return what gives the lock back; None if another worker holds it."""
+        """Return what gives the lock back, once; None if another worker holds it."""
         ...
 
     def held(self, name: str) -> AbstractContextManager[None]:
@@ -49,7 +48,10 @@ class FileClaims:
     def take(self, name: str) -> Release | None:
         """See `Claims`."""
         handle = locks.take(self.folder / name)
-        return None if handle is None else lambda: locks.give(handle)
+        if handle is None:
+            return None
+        mine = [handle]
+        return lambda: locks.give(mine.pop()) if mine else None
 
     @contextmanager
     def held(self, name: str) -> Iterator[None]:
@@ -100,8 +102,9 @@ class ServerClaims:
             self._ask(f"SELECT pg_advisory_unlock({number})")
 
     def _give(self, number: int) -> None:
-        self.mine.discard(number)
-        self._ask(f"SELECT pg_advisory_unlock({number})")
+        if number in self.mine:
+            self.mine.remove(number)
+            self._ask(f"SELECT pg_advisory_unlock({number})")
 
     def _number(self, name: str) -> int:
         """Return the number of a lock: 64 bits, with a sign."""
@@ -110,8 +113,3 @@ class ServerClaims:
 
     def _ask(self, query: str) -> object:
         return self.connection.exec_driver_sql(query).scalar()
-
-
-def worker() -> str:
-    """Return a name of this process, for people."""
-    return f"process {os.getpid()} on {os.uname().nodename}"
