@@ -4,14 +4,17 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState
 
+from baton import params
 from baton.errors import OutputError
 from baton.tune import storages, study
 from baton.tune.claims import ServerClaims
@@ -48,18 +51,25 @@ def server() -> Iterator[str]:
             assert process.poll() is None and time.monotonic() < deadline, "the server does not start"
             time.sleep(0.1)
         yield f"postgresql://baton@/postgres?host={folder}"
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # on SIGTERM it waits for its clients
     shutil.rmtree(folder)
 
 
 @pytest.fixture(autouse=True)
-def _named(monkeypatch: pytest.MonkeyPatch, server: str) -> None:
-    """Studies of `made_up` are told apart by the file that they would have."""
+def _named(monkeypatch: pytest.MonkeyPatch, server: str) -> Iterator[None]:
+    """Studies of `made_up` are told apart by the file that they would have; connections are closed."""
+    found: list[Any] = []
 
-    def opened(path: Path, own: object, name: str = "made") -> study.Study:
-        return open_study(server, own, path.name)  # type: ignore[arg-type]
+    def opened(path: Path, own: params.Tune, name: str = "made") -> study.Study:
+        found.append(open_study(server, own, path.name))
+        return found[-1]  # type: ignore[no-any-return]
 
     monkeypatch.setattr(made_up, "open_study", opened)
+    yield
+    for own in found:
+        own.claims.connection.close()
+        own.claims.connection.engine.dispose()
+        own.trials_kept._storage._backend.engine.dispose()
 
 
 def test_as_in_a_file(tmp_path: Path) -> None:

@@ -64,8 +64,9 @@ def stages(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Stage
         shutil.copy(root / name, tmp_path)
     (tmp_path / "copy").mkdir()
     made = Stages()
-    monkeypatch.setattr(running.reproduction, "reproduce", lambda *given: made.reproduce(*given))
+    monkeypatch.setattr(running.reproduction, "reproduce", made.reproduce)
     monkeypatch.setattr(running.experiments, "record", lambda *_: "commit")
+    monkeypatch.setattr(running.experiments, "known", dict)
     monkeypatch.setattr(worker, "PAUSE_SECONDS", 0.0)
     return made
 

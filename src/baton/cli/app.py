@@ -454,7 +454,7 @@ def _default(context: typer.Context, name: str) -> bool:
 def tune(
     storage: Annotated[
         str | None,
-        typer.Option(help="A file, or postgresql://USER@HOST/DATABASE for workers of several machines."),
+        typer.Option(help="A file, or postgresql://HOST/DATABASE for workers of several machines."),
     ] = None,
     status: Annotated[bool, typer.Option("--status", help="Show how far the study is.")] = False,
     apply: Annotated[

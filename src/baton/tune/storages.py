@@ -4,6 +4,7 @@ Input: what `--storage` says -> Optuna's storage, and the locks that go with it.
 """
 
 import importlib.util
+import json
 import os
 import re
 from pathlib import Path
@@ -73,12 +74,19 @@ def opened(where: str | None, study: str) -> tuple[BaseStorage, Claims]:
 
 
 def _mend(path: Path, lock: Flock) -> None:
-    """Remove the torn last line that the end of a machine may leave: Optuna would append to it."""
+    """Remove the torn last line that the end of a machine may leave: Optuna would append to it.
+
+    Raises:
+        ValueError: the file is no journal.
+    """
     lock.acquire()
     try:
-        content = path.read_bytes() if path.is_file() else b"\n"
-        if content and not content.endswith(b"\n"):
-            os.truncate(path, content.rfind(b"\n") + 1)
+        content = path.read_bytes() if path.is_file() else b""
+        whole = content.rfind(b"\n") + 1
+        if whole and "op_code" not in json.loads(content[: content.find(b"\n")]):
+            raise ValueError("it is no journal of Optuna")
+        if whole < len(content):
+            os.truncate(path, whole)
     finally:
         lock.release()
 
@@ -108,14 +116,14 @@ def _address(given: str) -> str:
         raise ParamsError(
             "--storage cannot be used",
             got=redacted(given),
-            expected="the path of a file, or postgresql://USER@HOST/DATABASE",
+            expected="the path of a file, or postgresql://HOST/DATABASE",
             hint="workers of one machine need no server: leave --storage out",
         )
     if re.match(r"[^/]*//[^/@]*:[^/@]*@", given):
         raise ParamsError(
             "--storage holds a password, which other users of this machine can see",
             got=redacted(given),
-            expected="postgresql://USER@HOST/DATABASE",
+            expected="postgresql://HOST/DATABASE",
             hint="give it by PGPASSWORD in the environment, or in ~/.pgpass",
         )
     driver = next((name for name in ("psycopg", "psycopg2") if importlib.util.find_spec(name)), None)
