@@ -96,7 +96,11 @@ def _child(store: Store, parent: str, study: str, own: Trial, known: Run | None)
     tags = {KIND: "trial", STUDY: study, TRIAL: own.name, PARENT: parent, **own.tags}
     if own.error is not None:
         tags |= {ERROR: own.error, NOTE: error_note(own.error)}
-    run = known.info.run_id if known else store.create_run(f"trial {own.name}", tags, own.start)
+    if known is None:
+        run = store.create_run(f"trial {own.name}", tags, own.start)
+    else:
+        run = str(known.info.run_id)
+        store.log(run, tags=tags)
     store.complete(run, own.values)
     store.send(_points(run, own))
     store.client.set_terminated(run, own.status, own.end)
