@@ -94,7 +94,10 @@ class Study:
                 found = self._claimed(self.trials_kept, self.trials)
             if found is None and self.searched:
                 self._plan_repeats()
-                found = self._claimed(self.repeats_kept, self.repeats)
+                wanted = set(self._wanted())
+                found = self._claimed(
+                    self.repeats_kept, [own for own in self.repeats if _repeat(own) in wanted]
+                )
             return found
 
     @property

@@ -160,7 +160,10 @@ def _tell(own: Plan, study: Study) -> None:
     files = report.write(study)
     report.show(study)
     mlflow_runs.deliver(study, own.name, own.active.tracking, files)
-    if study.done and (winner := study.winner()) is not None:
+    winner = study.winner()
+    if study.done and winner is None:
+        console.say("no trial and all its repeats were complete: `error` in trials.csv says why")
+    elif study.done:
         console.say(
             f"trial {winner} is the best{', which is the recipe as it is' if winner == 0 else ''}; "
             f"next: `baton tune --apply`, and {escape(str(report.OUTPUT))} has pictures"
