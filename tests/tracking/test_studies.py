@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import params
-from baton.tracking import pipelines, store, studies
+from baton.tracking import lineage, pipelines, store, studies
 from baton.tracking.studies import Trial
 
 SETTINGS = params.MlflowTracking(kind="mlflow", uri=None, experiment="tuned")
@@ -40,6 +40,7 @@ def test_each_trial_is_one_run(project: Path) -> None:
         "001": "KILLED",
         "002": "FAILED",
     }
+    assert [run.info.run_id for run in own.runs(lineage.OWN)] == [parent], "no trials among recent runs"
     first = runs["000"]
     assert first.data.params == {"finetune.learning_rate": "0.0001"} and first.data.metrics["value"] == 0.75
     history = own.client.get_metric_history(first.info.run_id, "val_accuracy")
