@@ -16,6 +16,7 @@
     baton drift X     compare new rows without labels with the champion's training data
     baton compare     compare ways to transfer, over numbers of labels and seeds
     baton compare A B   compare two revisions, row by row, from the predictions that they kept
+    baton tune        search for better values of params.yaml, on validation, by any number of workers
     baton label-errors  list the labels that are probably wrong, to correct them
     baton learning-curve  say how much more labels would help
     baton suggest     write the rows without labels that are most worth labelling
@@ -484,6 +485,27 @@ def _one_comparison(context: typer.Context, revisions: bool) -> None:
 def _default(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is None or source.name in {"DEFAULT", "DEFAULT_MAP"}
+
+
+@app.command()
+def tune(
+    storage: Annotated[
+        str | None,
+        typer.Option(help="A file, or postgresql://HOST/DATABASE for workers of several machines."),
+    ] = None,
+    status: Annotated[bool, typer.Option("--status", help="Show how far the study is.")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Write the values of the best trial into params.yaml.")
+    ] = False,
+) -> None:
+    """Search for better values of the keys that `tune.ranges` in params.yaml names (docs/tune.md).
+
+    Each trial is a DVC experiment, judged on validation. Stopped or killed, the same command goes on; started
+    several times, the processes share the work.
+    """
+    from baton.cli import tune_commands
+
+    tune_commands.tune(storage, status, apply)
 
 
 @app.command(name="label-errors")
