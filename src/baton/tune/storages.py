@@ -132,6 +132,6 @@ def _address(given: str) -> str:
             "a study in PostgreSQL needs a driver",
             got="neither psycopg nor psycopg2 is installed",
             expected="one of them",
-            hint="install psycopg[binary] into .venv, or leave --storage out",
+            hint="run `make install EXTRAS=postgres`, or leave --storage out",
         )
     return SERVER.sub(f"postgresql+{driver}://", given)
