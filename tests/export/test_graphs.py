@@ -115,13 +115,25 @@ def test_labels_and_numbers(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("head", [MEAN, CLS], ids=["mean", "cls"])
-def test_documents_in_windows(head: params.Head, tmp_path: Path) -> None:
-    reads = replace(tiny.TEXT_INPUT, max_length=8, truncation=Windows(most=3, overlap=2))
-    tiny.write_arrays(tmp_path, reads=reads)
-    names = exported(tmp_path / "base", head, tiny.TASK, reads, tmp_path / "arrays", tmp_path)
+@pytest.mark.parametrize("traced", [8, 5], ids=["a window each", "several windows"])
+def test_documents_in_windows(head: params.Head, traced: int, tmp_path: Path) -> None:
+    """It matters to a tracer whether there are as many windows as documents."""
+    model, splits = None, {}
+    for length in (traced, 5):
+        reads = replace(tiny.TEXT_INPUT, max_length=length, truncation=Windows(most=3, overlap=1))
+        data = tmp_path / str(length)
+        if not data.exists():
+            tiny.write_arrays(data, reads=reads)
+        splits[length] = array_splits.open_splits(data / "arrays")
+        if model is None:
+            model = model_folder.create(data / "base", head, 3, tiny.training(), "matmul", reads).eval()
+            torch.nn.init.normal_(model.head.output.weight)
+            own = model_folder.ModelInfo(tiny.TASK, head, reads)
+            names = graphs.write(model, own, splits[length]["train"], tmp_path / "fp32.onnx")
     assert names == ("input_ids", "attention_mask", "owners")
-    windows = array_splits.open_splits(tmp_path / "arrays")["test"].windows
-    assert windows is not None and windows.max() > 1
+    windows = {length: len(own["train"].batch(np.arange(3)).input_ids) for length, own in splits.items()}
+    assert windows[5] > 3 and windows.get(8, 3) == 3
+    check(model, splits[5]["test"], tmp_path / "fp32.onnx", names, tmp_path)
 
 
 @pytest.mark.slow
