@@ -142,7 +142,7 @@ lock: ## resolve the newest allowed versions into the lock files
 
 clean: ## remove outputs that `dvc checkout` restores, and tool caches
 	rm -rf data models curves dvc_plots build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-	rm -rf reports/cards reports/figures reports/plots reports/speed reports/tables reports/report.html reports/timings.json
+	rm -rf reports/cards reports/export reports/figures reports/plots reports/speed reports/tables reports/report.html reports/timings.json
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 clean-all: clean ## ... and everything else that git does not track: .venv, caches, MLflow's runs

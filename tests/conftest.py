@@ -35,6 +35,7 @@ from tests.data_fixtures import (  # noqa: E402, F401  fixtures
     wheelhouse,
     workplace,
 )
+from tests.exported import image_export, text_export  # noqa: E402, F401  fixtures
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

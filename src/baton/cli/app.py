@@ -153,12 +153,15 @@ def summary(
     ] = False,
 ) -> None:
     """Show the results of the last run on validation, or on test (reports/metrics.json and timings.json)."""
+    from baton.cli import export_commands
     from baton.evaluate.report import terminal, terminal_validation
 
     if not test:
         terminal_validation.show(REPORTS)
+        export_commands.summary(test)
         return
     terminal.show(REPORTS)
+    export_commands.summary(test)
     count = terminal_validation.looked(storage.sha256(REPORTS / "metrics.json"))
     console.say(f"[dim]{terminal_validation.looks_said(count)}[/]")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from baton import console, params, storage
+from baton.errors import ParamsError
 from baton.params import editing
 
 METRICS, TIMINGS = Path("metrics/export.json"), Path("reports/export/timings.json")
@@ -26,31 +27,41 @@ def export(model: Literal["student", "teacher"] | None) -> None:
     """Run `baton export`."""
     from baton.export import extra
 
-    active = params.read()
-    if active.export is None:
+    active = params.read().export
+    extra.require(("onnxruntime", "openvino") if active is None else active.engines)
+    text = params.PATH.read_text(encoding="utf-8")
+    if active is None:
         wanted = model or "student"
-        extra.require(("onnxruntime", "openvino"))
-        _write(_with_section(params.PATH.read_text(encoding="utf-8"), wanted))
+        _write(_with_section(text, wanted))
         console.say(f"params.yaml now has a section export, for the {wanted}")
-    elif model is not None and model != active.export.model:
-        _write(editing.edited(params.PATH.read_text(encoding="utf-8"), {"export.model": model}))
+    elif model is not None and model != active.model:
+        _write(editing.edited(text, {"export.model": model}))
         console.say(f"params.yaml: export.model is now {model}")
-    settings = params.read().export
-    assert settings is not None, "it was written"
-    extra.require(settings.engines)
     from baton.workspace import commands
 
     os.environ["BATON_SUMMARY"] = "later"  # what stages show at their end
     commands.dvc("repro", "export")
-    _show()
+    summary(test=False)
+    console.say(
+        "next: set promotion.model to export and run `baton register`, `baton promote` and `baton serve`; "
+        'or load it: mlflow.pyfunc.load_model("models:/ID"), with the ID on the run\'s page (`make ui`)'
+    )
 
 
 def _with_section(text: str, model: str) -> str:
     """Return the text of params.yaml with an `export` section in place of `export: null`."""
     other = "teacher" if model == "student" else "student"
     lines = text.splitlines(keepends=True)
-    place = next(number for number, line in enumerate(lines) if line.startswith("export:"))
-    lines[place] = DEFAULT.format(model=model, other=other)
+    places = [number for number, line in enumerate(lines) if line.startswith("export:")]
+    section = DEFAULT.format(model=model, other=other)
+    if not places:
+        raise ParamsError(
+            f"{params.PATH} has no line that begins with `export:`",
+            got="`export` written in another way",
+            expected="`export: null` on a line of its own",
+            hint=f"put this in its place:\n{section}",
+        )
+    lines[places[0]] = section
     return "".join(lines)
 
 
@@ -60,15 +71,14 @@ def _write(text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _show() -> None:
-    """Print what was chosen, and what to do next."""
+def summary(test: bool) -> None:
+    """Print what was chosen, if there is an export; `test`: with its figures on test."""
+    figures = storage.read_json(METRICS) if METRICS.is_file() else {}
+    if not figures or not TIMINGS.is_file():
+        return
     from baton.contracts import task_spec
     from baton.export import shown
     from baton.tasks import figure_scale, task_figures
 
     task = task_figures.of(task_spec.read_file(Path("data/clean")))
-    shown.show(storage.read_json(METRICS), storage.read_json(TIMINGS), figure_scale.of(task))
-    console.say(
-        "next: set promotion.model to export and run `baton register`, `baton promote` and `baton serve`; "
-        'or load it: mlflow.pyfunc.load_model("models:/ID"), with the ID on the run\'s page (`make ui`)'
-    )
+    shown.show(figures, storage.read_json(TIMINGS), figure_scale.of(task), test)

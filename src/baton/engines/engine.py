@@ -60,7 +60,11 @@ def load(graph: Graph, folder: Path, threads: int | None = None) -> Engine:
 def processors() -> int:
     """Return how many threads to compute with: `OMP_NUM_THREADS`, or the processors of this process."""
     said = os.environ.get("OMP_NUM_THREADS", "")
-    return int(said) if said.isdecimal() and int(said) else len(os.sched_getaffinity(0))
+    if said.isdecimal() and int(said):
+        return int(said)
+    if hasattr(os, "sched_getaffinity"):  # where served models run, it may be missing: on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class _OnnxRuntime:

@@ -157,6 +157,7 @@ def write(model: Classifier, info: ModelInfo, split: Split, path: Path) -> tuple
                 verbose=False,
             )
             assert program is not None, "the exporter by dynamo returns a program"
+            _without_traces(program.model)
             program.save(path)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
         raise ModelError(
@@ -166,6 +167,15 @@ def write(model: Classifier, info: ModelInfo, split: Split, path: Path) -> tuple
             hint="set export to null, and serve the model itself",
         ) from None
     return names
+
+
+def _without_traces(model: Any) -> None:
+    """Remove what the exporter notes of each node: its lines of code, with this machine's paths."""
+    for part in (model, model.graph, *model.graph.all_nodes(), *model.functions.values()):
+        part.metadata_props.clear()
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            value.metadata_props.clear()
 
 
 def _answers_units(task: TaskSpec) -> bool:

@@ -1,7 +1,7 @@
 """A model's logits and those of its export -> how far they agree, and the figures of both.
 
-Answers are equal if a served model would say the same; numbers, if they differ by at most 2% of the targets'
-deviation.
+Answers are equal if a served model would say the same: the same names, entities at the same places, the same
+span; numbers, if they differ by at most 2% of the targets' deviation on train.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,11 @@ import numpy as np
 from baton import params
 from baton.contracts.predictions import Predicted
 from baton.contracts.ragged import Ragged
-from baton.contracts.task_spec import Numbers
+from baton.contracts.task_spec import Numbers, Tokens
 from baton.evaluate.task_reports import TaskReports
+from baton.tasks import token_decoding
 
-TOLERANCE = 0.02  # of the deviation of numbers
+TOLERANCE = 0.02  # of standardised numbers, whose unit is the deviation
 BINS = 15  # of calibration error
 MODEL, EXPORT = "model", "export"
 
@@ -43,12 +44,22 @@ class Reference:
         if isinstance(self.task.spec, Numbers):
             assert isinstance(logits, np.ndarray)
             assert isinstance(self.logits, np.ndarray)
-            near = np.abs(logits - self.logits) <= TOLERANCE * self.logits.std(axis=0)  # (n, width)
+            near = np.abs(logits - self.logits) <= TOLERANCE  # (n, width)
             return float(near.all(axis=1).mean())
+        if isinstance(self.task.spec, Tokens):
+            mine, other = (_tags(own) for own in (self.logits, logits))
+            return float(np.mean([one == two for one, two in zip(mine, other, strict=True)]))
         mine, other = (
             figures.said(figures.answer(own, self.fitted, None, self.texts)) for own in (self.logits, logits)
         )
         return float(np.mean([one == two for one, two in zip(mine, other, strict=True)]))
+
+    @staticmethod
+    def finite(logits: Predicted) -> tuple[Predicted, bool]:
+        """Return logits without infinities and NaN, to which few bits may lead, and whether they had none."""
+        values = _values(logits)
+        sound, filled = bool(np.isfinite(values).all()), np.nan_to_num(values)
+        return Ragged(filled, logits.offsets) if isinstance(logits, Ragged) else filled, sound
 
     def difference(self, logits: Predicted) -> float:
         """Return the largest difference of a logit."""
@@ -72,3 +83,9 @@ class Reference:
 
 def _values(logits: Predicted) -> Any:
     return logits.values if isinstance(logits, Ragged) else logits
+
+
+def _tags(logits: Predicted) -> list[Any]:
+    """Return the tags of each row's words, from which its entities follow, their places and types."""
+    assert isinstance(logits, Ragged)
+    return [row.tolist() for row in np.split(token_decoding.decoded(logits), logits.offsets[1:-1])]

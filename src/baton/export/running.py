@@ -1,11 +1,12 @@
 """An exported model on samples: its logits, and the seconds it takes beside others."""
 
-import functools
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -20,6 +21,7 @@ from baton.export import graphs
 from baton.runtime.resolve import Runtime
 
 CONFIDENCE = 0.95
+ROUNDS, PRECISION = 3, 0.02  # the least rounds, and the half-width of a ratio's interval at which to stop
 Side = Callable[[Batch], Any]  # computes the logits of a batch
 
 
@@ -46,12 +48,8 @@ def in_torch(model: nn.Module, runtime: Runtime, mixed: bool) -> Side:
     """Return how torch computes a batch, within `predict.inference`; `mixed`: in the runtime's precision."""
 
     def compute(batch: Batch) -> Any:
-        if mixed:
-            return predict.forward(model, batch, runtime).cpu()
-        import torch
-
-        with torch.autocast(runtime.device.type, enabled=False):
-            return predict.forward(model, batch, runtime).cpu()
+        with torch.autocast(runtime.device.type, enabled=False) if not mixed else contextlib.nullcontext():
+            return predict.forward(model, batch, runtime)
 
     return compute
 
@@ -59,23 +57,35 @@ def in_torch(model: nn.Module, runtime: Runtime, mixed: bool) -> Side:
 def timed(
     sides: Mapping[str, Side], split: Split, batch_size: int, seconds: float, runtime: Runtime
 ) -> dict[str, timing.Seconds]:
-    """Return the seconds of each side for each batch, (rounds, batches); they take turns at every batch."""
+    """Return the seconds of each side for each batch, (rounds, batches); they take turns at every batch.
+
+    The first round is a warm-up. Each turn has an order of its own, drawn by a fixed seed: with many sides
+    `timing.alternated` would begin with the same one for a long time. It ends as that does, after `seconds`
+    but not before three rounds.
+    """
     chunks = predict.by_length(split, np.arange(len(split)), batch_size)
-
-    @functools.lru_cache(maxsize=1)
-    def batch(item: int) -> Batch:
-        return split.batch(chunks[item])
-
-    def timer(compute: Side, item: int) -> float:
-        made = batch(item)
-        start = time.perf_counter()
-        compute(made)
-        return time.perf_counter() - start
-
-    timers = {name: functools.partial(timer, compute) for name, compute in sides.items()}
-    limits = timing.Limits(rounds=3, precision=0.02, seconds=seconds, confidence=CONFIDENCE)
+    taken: list[timing.Seconds] = []
+    names, begun = list(sides), time.monotonic()
     with predict.inference(runtime):
-        return timing.alternated(timers, len(chunks), limits)
+        while not _enough(taken, time.monotonic() - begun, seconds):
+            round_ = np.zeros((len(names), len(chunks)))
+            for item, chunk in enumerate(chunks):
+                batch = split.batch(chunk)
+                for place in np.random.default_rng((len(taken), item)).permutation(len(names)):
+                    start = time.perf_counter()
+                    sides[names[place]](batch)
+                    round_[place, item] = time.perf_counter() - start
+            taken.append(round_)
+    return {name: np.stack([own[place] for own in taken[1:]]) for place, name in enumerate(names)}
+
+
+def _enough(taken: list[timing.Seconds], elapsed: float, seconds: float) -> bool:
+    """Return whether rounds (sides, batches), of which the first is a warm-up, are enough for ratios."""
+    rounds = np.array(taken[1:])  # (rounds, sides, batches)
+    if len(rounds) < ROUNDS or rounds[:, 0].size < timing.FEWEST:
+        return False
+    ratios = (timing.ratio(rounds[:, 0], rounds[:, place], CONFIDENCE) for place in range(1, rounds.shape[1]))
+    return elapsed >= seconds or all(timing.precise(own, PRECISION) for own in ratios)
 
 
 def rate(taken: NDArray[np.float64], samples: int) -> float:

@@ -1,6 +1,8 @@
 """What an export is like, for the terminal: its candidates, and the chosen one beside its model."""
 
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from baton import console
@@ -10,13 +12,14 @@ from baton.tasks.figure_scale import Scale
 MEGABYTE = 1e6
 
 
-def show(figures: Mapping[str, Any], timings: Mapping[str, Any], main: Scale) -> None:
+def show(figures: Mapping[str, Any], timings: Mapping[str, Any], main: Scale, test: bool) -> None:
     """Print the candidates on validation, then the chosen one on test.
 
     Args:
         figures: metrics/export.json.
         timings: reports/export/timings.json.
         main: the task's main figure.
+        test: whether to print it too on test, which is not to be looked at often (`baton summary --test`).
     """
     rates = timings["candidates"]
     rows = [
@@ -32,12 +35,13 @@ def show(figures: Mapping[str, Any], timings: Mapping[str, Any], main: Scale) ->
     ]
     columns = ["validation", "same answers", "largest difference", spelled(main.name), "MB", "samples/s"]
     console.table("ways to export (* chosen: the fastest within the limits)", columns, rows)
-    mine, other = (_value(figures[name], main) for name in ("export", "model"))
     console.say(
         f"test: {percent(figures['same'], 2)} of answers are those of the {figures['of']}; "
-        f"{spelled(main.name)} {mine} (the {figures['of']} itself {other}); "
         f"{figures['bytes'] / MEGABYTE:.1f} MB"
     )
+    if test:
+        mine, other = (_value(figures[name], main) for name in ("export", "model"))
+        console.say(f"test: {spelled(main.name)} {mine} (the {figures['of']} itself {other})")
     for name, own in timings["ratios"].items():
         low, high = own["interval"]
         console.say(
@@ -45,6 +49,14 @@ def show(figures: Mapping[str, Any], timings: Mapping[str, Any], main: Scale) ->
             f"{timings['samples_per_second']['export']:,.0f} against "
             f"{timings['samples_per_second'][name]:,.0f} samples/s on {timings['threads']} threads"
         )
+
+
+def write_table(path: Path, candidates: Sequence[Mapping[str, Any]]) -> None:
+    """Write the candidates as CSV, one a row."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(candidates[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(candidates)
 
 
 def _value(figures: Mapping[str, Any], main: Scale) -> str:

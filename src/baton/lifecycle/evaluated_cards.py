@@ -20,12 +20,15 @@ def read(model: str, digest: str, origin: str) -> dict[str, str]:
     """Return the name of each card -> its text, with `origin` as the last section of the model card.
 
     There is none if `evaluate` has not run, or not with the model of this `digest`: a card of another model
-    would be worse than none.
+    would be worse than none. An export has the card of its model, with a section of its own.
     """
     if model == EXPORT:
+        figures = storage.read_json(FIGURES) if FIGURES.is_file() else {}
+        if figures.get("sha256") != digest:
+            return {}
         graph = storage.read_json(Path("models", EXPORT, "baton.json"))[engine.KEY]
         model, digest = graph["of"], graph["sha256"]
-        origin = f"{_exported(storage.read_json(FIGURES))}\n{origin}"
+        origin = f"{_exported(figures)}\n{origin}"
     paths = {MODEL_CARD: CARDS / writing.MODEL_CARDS[model], writing.DATA_CARD: CARDS / writing.DATA_CARD}
     if not all(path.is_file() for path in paths.values()):
         return {}

@@ -20,9 +20,12 @@ class Export(Section):
     engines: Annotated[tuple[Literal["onnxruntime", "openvino"], ...], Field(min_length=1)]
     precisions: Annotated[tuple[Literal["fp32", "bf16", "int8"], ...], Field(min_length=1)]
     same: Share
-    loss: Annotated[float, Field(ge=0)]  # of the main figure, in its unit
+    # Of the main figure: 0.005 is half a point of a share such as accuracy, and 0.5% of an error such as MAE.
+    loss: Annotated[float, Field(ge=0)]
     rows: Count
     calibration_rows: Count  # of train, by which the ranges of int8 are set
     batch_size: Count
-    seconds: Annotated[float, Field(gt=0)]  # of each of the two measurements of speed, at most
+    seconds: Annotated[
+        float, Field(gt=0)
+    ]  # each of the two measurements of speed ends then, after three rounds
     bootstrap: Bootstrap

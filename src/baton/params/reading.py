@@ -14,6 +14,7 @@ from baton.params import (
     applicable_keys,
     combinations,
     episode_checks,
+    export_checks,
     input_checks,
     number_checks,
     sequence_checks,
@@ -89,6 +90,7 @@ class Params(Section):
             *episode_checks.problems(self),
             *strategy_checks.problems(self),
             *task_set_checks.problems(self),
+            *export_checks.problems(self),
         ]
         if problems:
             raise ValueError("; ".join(problems))

@@ -6,7 +6,6 @@ has); the entry with the same MD5s belongs to it, whatever happened in between: 
 entry, another recipe, a restore from DVC's run-cache.
 """
 
-import itertools
 import json
 
 from mlflow.entities import Run
@@ -117,9 +116,9 @@ def _made(own: dict[str, Run], lock: Lock, consistent: list[str]) -> bool:
 
 
 def _consistent(lock: Lock) -> list[str]:
-    """Return the leading stages that read the current outputs of the stages before them.
+    """Return the stages that read the current outputs of the stages before them.
 
-    A stage that did not makes all later ones outdated.
+    A stage that did not makes all later ones outdated; `export` and `evaluate` do not follow each other.
     """
     made = {path: digest for entry in lock.values() for path, digest in entry["outs"].items()}
     consistent = {
@@ -127,7 +126,7 @@ def _consistent(lock: Lock) -> list[str]:
         for stage, entry in lock.items()
         if all(made.get(path, digest) == digest for path, digest in entry["deps"].items())
     }
-    return list(itertools.takewhile(consistent.__contains__, pipelines.wanted(lock)))
+    return [stage for stage in pipelines.wanted(lock) if consistent.issuperset(pipelines.until(stage))]
 
 
 def _end_dead(store: Store, runs: list[Run]) -> int:

@@ -34,7 +34,7 @@ def record(
     this store, and the file was written by a repro since the last sync here, not by git and not by the stages
     of the pipeline run with the same outputs (`mine`).
     """
-    if len(consistent) < len(pipelines.STAGES) or not dvc_files.agrees(text) or not _written_anew(text):
+    if len(consistent) < len(pipelines.wanted(lock)) or not dvc_files.agrees(text) or not _written_anew(text):
         return None
     if mine and mine.info.run_id == _remembered().get(
         "pipeline", "" if mine.data.tags.get(KEPT) == _digest(text) else mine.info.run_id
