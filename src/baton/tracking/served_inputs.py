@@ -22,6 +22,12 @@ from baton.contracts.task_spec import TaskSpec
 from baton.engines import engine
 
 OF_TIMM = ("timm", "torchvision")  # timm imports torchvision
+_GRAPHS: dict[type[InputSpec], str] = {
+    TextInput: "text",
+    ImageInput: "image",
+    AudioInput: "audio",
+    ImageTextInput: "image_text",
+}
 OF_TORCH = ("torch", "transformers", "safetensors", *OF_TIMM)  # what an exported model does not need
 
 
@@ -63,7 +69,7 @@ def of_folder(folder: Path) -> Served:
     found = of_model(info)
     if engine.KEY in info:
         graph = engine.read(info[engine.KEY])
-        main = f"serve/pyfunc_graph_{'image' if 'pixels' in graph.inputs else 'text'}.py"
+        main = f"serve/pyfunc_graph_{_GRAPHS[type(read(info))]}.py"
         packages = tuple(name for name in found.packages if name not in OF_TORCH)
         return replace(found, main=main, packages=(*packages, graph.engine))
     if isinstance(read(info), AudioInput) and encoder_library.of_transformers(folder):
