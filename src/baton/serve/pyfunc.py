@@ -26,7 +26,7 @@ import torch
 
 from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
 from baton.contracts.ragged import Ragged
-from baton.serve import text_encoder
+from baton.serve import precision, text_encoder
 from baton.serve.text_encoder import TextEncoder
 from baton.tasks import answers, served_limits, task_figures
 from baton.texts import unit_places
@@ -37,7 +37,7 @@ BATCH_SIZE = 32
 class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
     """A transformers encoder with the head described in the model folder's `baton.json`.
 
-    It runs in fp32, on a GPU if there is one.
+    It runs on a GPU if there is one, in the precision of its model_config.
     """
 
     def load_context(self, context: Any) -> None:
@@ -47,7 +47,8 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
             RuntimeError: If the weights do not match the config.
             ValueError: If a setting in model_config is invalid.
         """
-        self.limits = served_limits.read(context.model_config, "text")
+        settings, wanted = precision.split(context.model_config)
+        self.limits = served_limits.read(settings, "text")
         self.turn = (
             threading.Lock()
         )  # of one computation: several together would need several times the memory
@@ -59,7 +60,9 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         assert isinstance(reads, input_spec.TextInput), "models of other inputs are logged with another file"
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         weights, self.head = saved_weights.read(folder, device)
-        self.encoder = TextEncoder(folder, reads, info["head"]["pooling"], weights, device)
+        own = reads, info["head"]["pooling"], weights
+        self.encoder = TextEncoder(folder, *own, device, precision.resolved(wanted, device))
+        self.precision = self.encoder.precision
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Classify texts; the result has the input's index, if any.
@@ -118,7 +121,8 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
                 window = np.searchsorted(ends, places[row][known], side="right")
                 inner = places[row][known] - np.concatenate([[0], ends])[window]
                 flat = torch.from_numpy((first + window) * mask.shape[1] + inner).to(mask.device)
-                vectors = output.last_hidden_state.flatten(0, 1).index_select(0, flat)  # (units, width)
+                # The vectors are (units, width).
+                vectors = output.last_hidden_state.flatten(0, 1).index_select(0, flat).float()
                 result[offsets[row] + known] = self.head(vectors).cpu().numpy()
                 first += len(read[row].windows)
         return Ragged(result, offsets)

@@ -32,6 +32,7 @@ import timm
 import torch
 
 from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
+from baton.serve import precision
 from baton.serve.image_requests import ImageReader
 from baton.tasks import answers, served_files, served_limits, task_figures
 
@@ -41,7 +42,7 @@ BATCH_SIZE = 32
 class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
     """A timm backbone with the head described in the model folder's `baton.json`.
 
-    It runs in fp32, on a GPU if there is one.
+    It runs on a GPU if there is one, in the precision of its model_config.
     """
 
     def load_context(self, context: Any) -> None:
@@ -51,7 +52,8 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
             RuntimeError: If the weights do not match the config.
             ValueError: If a setting in model_config is invalid.
         """
-        self.limits = served_limits.read(context.model_config, "images")
+        settings, wanted = precision.split(context.model_config)
+        self.limits = served_limits.read(settings, "images")
         self.turn = (
             threading.Lock()
         )  # of one computation: several together would need several times the memory
@@ -67,7 +69,9 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         # config.json also sets the pooling that the head expects.
         self.backbone = timm.create_model(f"local-dir:{folder}", pretrained=False)
         self.backbone.load_state_dict(weights)
-        self.backbone.to(self.device).eval()
+        computes = precision.resolved(wanted, self.device)
+        own = self.backbone, computes, self.device, self.reader.tried
+        self.backbone, self.precision = precision.prepared(*own)
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Classify images; the result has the input's index, if any.
@@ -100,7 +104,7 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
 
     def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return logits (batch, width) of normalised pixels (batch, channels, height, width)."""
-        return self.head(self.backbone(pixels))
+        return self.head(self.backbone(pixels.to(precision.dtype(self.precision))).float())
 
 
 def _images(data: Any) -> tuple[list[Any], Any]:

@@ -29,7 +29,7 @@ import torch
 from torch.nn import functional
 
 from baton.contracts import fitted_values, input_spec, saved_weights, task_spec
-from baton.serve import text_encoder
+from baton.serve import precision, text_encoder
 from baton.serve.image_requests import ImageReader
 from baton.serve.text_encoder import TextEncoder
 from baton.tasks import answers, served_limits, task_figures
@@ -41,7 +41,7 @@ COLUMNS = ("image", "text")
 class ImageTextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
     """Two encoders with the head described in the model folder's `baton.json`.
 
-    It runs in fp32, on a GPU if there is one.
+    It runs on a GPU if there is one, in the precision of its model_config.
     """
 
     def load_context(self, context: Any) -> None:
@@ -51,7 +51,8 @@ class ImageTextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defin
             RuntimeError: If the weights do not match the configs.
             ValueError: If a setting in model_config is invalid.
         """
-        self.limits = served_limits.read(context.model_config, "image_text")
+        settings, wanted = precision.split(context.model_config)
+        self.limits = served_limits.read(settings, "image_text")
         self.turn = (
             threading.Lock()
         )  # of one computation: several together would need several times the memory
@@ -68,9 +69,10 @@ class ImageTextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defin
         # config.json also sets the pooling that the head expects.
         self.image = timm.create_model(f"local-dir:{folder / 'image'}", pretrained=False)
         self.image.load_state_dict(parts["image"])
-        self.image.to(self.device).eval()
-        pooling = info["head"]["pooling"]
-        self.text = TextEncoder(folder / "text", reads.text, pooling, parts["text"], self.device)
+        computes = precision.resolved(wanted, self.device)
+        self.image, self.precision = precision.prepared(self.image, computes, self.device, self.reader.tried)
+        own = reads.text, info["head"]["pooling"], parts["text"]
+        self.text = TextEncoder(folder / "text", *own, self.device, computes)
         norms = _part(weights, "norms.")
         self.norms = {name: tensor.to(self.device) for name, tensor in norms.items()}
 
@@ -106,7 +108,7 @@ class ImageTextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defin
                 pixels = self.reader.read(images, rows, threads)
                 with self.turn:
                     features = {
-                        "image": self.image(pixels),
+                        "image": self.image(pixels.to(precision.dtype(self.precision))).float(),
                         "text": self.text.features([read[row] for row in rows]),
                     }
                     fused = torch.cat([self._normed(name, features[name]) for name in COLUMNS], dim=1)

@@ -9,6 +9,8 @@ from tokenizers import Encoding
 from transformers import AutoConfig, AutoModel
 
 from baton.contracts.input_spec import TextInput
+from baton.serve import precision
+from baton.serve.precision import Precision
 from baton.texts import document_windows, pair_windows
 from baton.texts.pair_windows import PairFrame, Read
 
@@ -25,8 +27,9 @@ class TextEncoder:
         pooling: str,
         weights: dict[str, torch.Tensor],
         device: torch.device,
+        computes: Precision = "fp32",
     ) -> None:
-        """Take the folder of its config and tokenizer, and its weights.
+        """Take the folder of its config and tokenizer, its weights, and the precision of its encoder.
 
         Raises:
             RuntimeError: If the weights do not match the config.
@@ -42,7 +45,14 @@ class TextEncoder:
             self.backbone.pooler = None
         self.takes_types = pair_windows.takes_types(self.backbone)
         self.backbone.load_state_dict(weights)
-        self.backbone.to(device).eval()
+        self.backbone, self.precision = precision.prepared(self.backbone, computes, device, self._tried)
+
+    def _tried(self, backbone: Any) -> torch.Tensor:
+        """Return an encoder's states for a window of tokens and a shorter one."""
+        tokens = torch.tensor([[1, 2], [1, self.reads.pad]], device=self.device)
+        mask = torch.tensor([[1, 1], [1, 0]], device=self.device)
+        states: torch.Tensor = backbone(input_ids=tokens, attention_mask=mask).last_hidden_state
+        return states
 
     def read(self, *columns: list[str]) -> list[Read]:
         """Return what is read of each text, or of each pair of texts in two columns."""
@@ -89,10 +99,10 @@ class TextEncoder:
 
     def _pooled(self, output: Any, mask: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
         """Return features (batch, width); `owners` (batch, windows): whether a window belongs to a text."""
-        states = output.last_hidden_state  # (windows, length, width)
+        states = output.last_hidden_state.float()  # (windows, length, width)
         counts = torch.ones(len(states), 1, device=states.device)  # (windows, 1)
         if self.pooling == "pooler":
-            pooled = output.pooler_output  # (windows, width)
+            pooled = output.pooler_output.float()  # (windows, width)
         elif self.pooling == "cls":
             pooled = states[:, 0]
         else:
