@@ -89,7 +89,7 @@ def test_an_encoder_that_cannot_stays_in_fp32(
     monkeypatch.setattr(packed_linear, "usable", lambda: False)
     before = copy.deepcopy(encoder.state_dict())
     trial = lambda own: own(torch.zeros(1, 4, dtype=torch.bfloat16))  # noqa: E731
-    found, used = precision.prepared(encoder, "bf16", CPU, trial)
+    found, used = precision.prepared(lambda dtype: copy.deepcopy(encoder), "bf16", CPU, trial)
     assert used == expected
     assert {own.dtype for own in found.parameters()} == {precision.dtype(used)}
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())

@@ -36,7 +36,7 @@ class PackedLinear(nn.Module):
 
 def usable() -> bool:
     """Return whether this torch has the operations."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def pack(encoder: nn.Module) -> None:

@@ -6,12 +6,12 @@ and everything after it stay in fp32.
 """
 
 import contextlib
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 
+from baton.contracts.saved_weights import SavedHead
 from baton.serve import packed_linear
 
 Precision = Literal["fp32", "bf16"]
@@ -53,19 +53,31 @@ def dtype(precision: Precision) -> torch.dtype:
 
 
 def prepared(
-    encoder: Any, wanted: Precision, device: torch.device, trial: Callable[[Any], torch.Tensor]
+    make: Callable[[torch.dtype], Any],
+    wanted: Precision,
+    device: torch.device,
+    trial: Callable[[Any], torch.Tensor],
 ) -> tuple[Any, Precision]:
     """Return an encoder, ready to predict on a device, and its precision.
 
-    It stays in fp32 if `trial`, which runs it, does not work in bf16: some families have parts in 32 bits.
+    It is in fp32 if `trial`, which runs it, does not work in bf16: some families have parts in 32 bits. Then
+    it is made again, rather than kept twice meanwhile. `make` gets the type of weights, and may ignore it.
     """
-    encoder.to(device).eval().requires_grad_(False)
     if wanted == "bf16":
-        short = _shortened(copy.deepcopy(encoder), device)
+        short = _shortened(_still(make(torch.bfloat16)), device)
         with contextlib.suppress(RuntimeError, TypeError), torch.no_grad():
             if bool(trial(short).isfinite().all()):
                 return short, "bf16"
-    return encoder, "fp32"
+    return _still(make(torch.float32)).to(device), "fp32"
+
+
+def own_head(head: SavedHead) -> SavedHead:
+    """Return a head with weights of its own: others would keep the whole file of weights in memory."""
+    return SavedHead({name: weight.clone() for name, weight in head.weights.items()})
+
+
+def _still(encoder: Any) -> Any:
+    return encoder.eval().requires_grad_(False)
 
 
 def _shortened(encoder: torch.nn.Module, device: torch.device) -> torch.nn.Module:
@@ -74,6 +86,7 @@ def _shortened(encoder: torch.nn.Module, device: torch.device) -> torch.nn.Modul
             for tensor in (*block.parameters(recurse=False), *block.buffers(recurse=False)):
                 if tensor.is_floating_point():
                     tensor.data = tensor.data.to(torch.bfloat16)
+    encoder.to(device)
     if device.type == "cpu":
         packed_linear.pack(encoder)
     return encoder

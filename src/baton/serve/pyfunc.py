@@ -59,7 +59,8 @@ class TextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mi
         reads = input_spec.read(info["input"], "baton.json: input")
         assert isinstance(reads, input_spec.TextInput), "models of other inputs are logged with another file"
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        weights, self.head = saved_weights.read(folder, device)
+        weights, head = saved_weights.read(folder, device)
+        self.head = precision.own_head(head)
         own = reads, info["head"]["pooling"], weights
         self.encoder = TextEncoder(folder, *own, device, precision.resolved(wanted, device))
         self.precision = self.encoder.precision

@@ -65,13 +65,17 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,m
         assert isinstance(reads, input_spec.ImageInput), "models of other inputs are logged with another file"
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.reader = ImageReader(reads, self.limits, self.device)
-        weights, self.head = saved_weights.read(folder, self.device)
-        # config.json also sets the pooling that the head expects.
-        self.backbone = timm.create_model(f"local-dir:{folder}", pretrained=False)
-        self.backbone.load_state_dict(weights)
+        weights, head = saved_weights.read(folder, self.device)
+        self.head = precision.own_head(head)
+
+        def made(_: torch.dtype) -> Any:
+            # config.json also sets the pooling that the head expects.
+            backbone = timm.create_model(f"local-dir:{folder}", pretrained=False)
+            backbone.load_state_dict(weights)
+            return backbone
+
         computes = precision.resolved(wanted, self.device)
-        own = self.backbone, computes, self.device, self.reader.tried
-        self.backbone, self.precision = precision.prepared(*own)
+        self.backbone, self.precision = precision.prepared(made, computes, self.device, self.reader.tried)
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Classify images; the result has the input's index, if any.

@@ -63,14 +63,19 @@ class ImageTextClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[name-defin
         reads = input_spec.read(info["input"], "baton.json: input")
         assert isinstance(reads, input_spec.ImageTextInput), "models of other inputs have another file"
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        weights, self.head = saved_weights.read(folder, self.device)
+        weights, head = saved_weights.read(folder, self.device)
+        self.head = precision.own_head(head)
         parts = {name: _part(weights, f"{name}.backbone.") for name in COLUMNS}
         self.reader = ImageReader(reads.image, self.limits, self.device)
-        # config.json also sets the pooling that the head expects.
-        self.image = timm.create_model(f"local-dir:{folder / 'image'}", pretrained=False)
-        self.image.load_state_dict(parts["image"])
+
+        def made(_: torch.dtype) -> Any:
+            # config.json also sets the pooling that the head expects.
+            backbone = timm.create_model(f"local-dir:{folder / 'image'}", pretrained=False)
+            backbone.load_state_dict(parts["image"])
+            return backbone
+
         computes = precision.resolved(wanted, self.device)
-        self.image, self.precision = precision.prepared(self.image, computes, self.device, self.reader.tried)
+        self.image, self.precision = precision.prepared(made, computes, self.device, self.reader.tried)
         own = reads.text, info["head"]["pooling"], parts["text"]
         self.text = TextEncoder(folder / "text", *own, self.device, computes)
         norms = _part(weights, "norms.")

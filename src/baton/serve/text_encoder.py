@@ -40,12 +40,16 @@ class TextEncoder:
         self.frame: document_windows.Frame | PairFrame = whole(self.tokenizer)
         self.tokenizer.no_truncation()  # the frame truncates
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        self.backbone = AutoModel.from_config(config, dtype=torch.float32)
-        if pooling != "pooler" and hasattr(self.backbone, "pooler"):
-            self.backbone.pooler = None
+
+        def made(dtype: torch.dtype) -> Any:
+            backbone = AutoModel.from_config(config, dtype=dtype)
+            if pooling != "pooler" and hasattr(backbone, "pooler"):
+                backbone.pooler = None
+            backbone.load_state_dict(weights)
+            return backbone
+
+        self.backbone, self.precision = precision.prepared(made, computes, device, self._tried)
         self.takes_types = pair_windows.takes_types(self.backbone)
-        self.backbone.load_state_dict(weights)
-        self.backbone, self.precision = precision.prepared(self.backbone, computes, device, self._tried)
 
     def _tried(self, backbone: Any) -> torch.Tensor:
         """Return an encoder's states for a window of tokens and a shorter one."""

@@ -16,7 +16,7 @@ import pytest
 
 from baton import storage
 from baton.errors import BatonError, DataError, ModelError, OutputError, ParamsError
-from baton.lifecycle.bulk import answering, job, joining, launch, parts
+from baton.lifecycle.bulk import job, joining, launch, parts
 from baton.lifecycle.bulk.answering import Answerer
 from tests.lifecycle.bulk import jobs
 from tests.serve import files
@@ -254,7 +254,7 @@ def test_a_damaged_part_is_refused(models: Models, tmp_path: Path, monkeypatch: 
     assert jobs.killed(own, lambda: dies(monkeypatch, "after a part")) == signal.SIGKILL
     path = tmp_path / "out.csv.parts/part-00000001.parquet"
     shutil.copy(path.with_name("part-00000000.parquet"), path)
-    with pytest.raises(OutputError, match="part-00000001.*is damaged"):
+    with pytest.raises(OutputError, match="is damaged"):
         job.predict(own)
     assert not (tmp_path / "out.csv").exists()
     path.unlink()

@@ -120,7 +120,7 @@ class Answerer:
         try:
             self._predicted(values)
         except self.refusals as error:
-            return error  # type: ignore[no-any-return]
+            return error
         return None
 
     def _predicted(self, values: list[Any]) -> pd.DataFrame:

@@ -122,14 +122,11 @@ def digest(source: Source) -> tuple[str, int | None]:
 
 def paths(folder: Path) -> list[str]:
     """Return the files below a folder, sorted, relative to it; hidden ones are left out."""
-    found = (
-        os.path.relpath(os.path.join(here, name), folder)  # noqa: PTH118  a Path per file takes long
-        for here, folders, names in os.walk(folder)
-        if not folders.sort()
-        and not any(part.startswith(".") for part in Path(here).relative_to(folder).parts)
-        for name in names
-        if not name.startswith(".")
-    )
+    found: list[str] = []
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        start = Path(here).relative_to(folder)
+        found += [str(start / name) for name in names if not name.startswith(".")]
     return sorted(found, key=os.fsencode)
 
 
@@ -175,7 +172,7 @@ def _json_lines(source: Source) -> Iterator[Row]:
         if isinstance(value, str):
             yield Row(error=f"line {number}: {value}")
         elif lacking := [column for column in source.columns.values() if column not in value]:
-            yield Row(id=value.get(source.id), error=f"line {number}: no key {lacking[0]!r}")
+            yield Row(id=value.get(source.id or ""), error=f"line {number}: no key {lacking[0]!r}")
         else:
             yield _row(source, value if source.id is None else {source.id: None} | value)
 

@@ -32,18 +32,30 @@ ROW, ERROR = "row", "error"
 
 
 def predict(options: Options) -> None:
-    """Run the job.
+    """Load the model and run the job.
+
+    A job that goes on, or shares its output with others, takes their precision unless told otherwise.
 
     Raises:
-        DataError: the input cannot be read, or changed meanwhile.
         ModelError: the model cannot be loaded.
-        OutputError: the output or parts of another job are there, or another job has the same shard.
+        BatonError: as `run`.
     """
     from baton.lifecycle.bulk.answering import Answerer
 
+    known = Parts(Path(options.out)).known().get("precision") if options.precision == "auto" else None
+    precision = known if known in settings.PRECISIONS else options.precision
+    run(options, Answerer(Path(options.model), precision, options.batch_size))
+
+
+def run(options: Options, model: "Answerer") -> None:
+    """Run the job with a loaded model.
+
+    Raises:
+        DataError: the input cannot be read, or changed meanwhile.
+        OutputError: the output or parts of another job are there, or another job has the same shard.
+        ParamsError: an option does not fit the model or the input.
+    """
     parts = Parts(Path(options.out))
-    precision = parts.known().get("precision") if options.precision == "auto" else None
-    model = Answerer(Path(options.model), _computable(precision) or options.precision, options.batch_size)
     source = inputs.opened(Path(options.source), _columns(options, model), options.id)
     schema = _schema(source, model)
     content, about = inputs.digest(source)
@@ -57,11 +69,6 @@ def predict(options: Options) -> None:
             hint = f"remove {parts.folder} and run the job again"
             raise DataError(f"{source.path} changed while it was read", expected="the same file", hint=hint)
         _join(options, parts, schema, rows, count)
-
-
-def _computable(precision: Any) -> str | None:
-    """Return the precision of an earlier job, if it is one that a model can be asked for."""
-    return precision if precision in settings.PRECISIONS else None
 
 
 def _columns(options: Options, model: "Answerer") -> dict[str, str]:

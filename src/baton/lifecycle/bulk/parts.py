@@ -63,7 +63,7 @@ class Parts:
         for path in (self.folder / MANIFEST, self.record):
             with contextlib.suppress(FileNotFoundError):
                 found: dict[str, Any] = storage.read_json(path)
-                return found.get("job", found)
+                return dict(found.get("job", found))
         return {}
 
     @contextlib.contextmanager
