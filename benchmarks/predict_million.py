@@ -12,6 +12,7 @@ whole job but for the start of its process: it reads CSV, predicts, writes parts
 MODEL is a folder of a logged model: what `baton verify MODEL --out FOLDER` has written.
 """
 
+import contextlib
 import csv
 import functools
 import os
@@ -115,10 +116,9 @@ def large(table: Path, work: Path, model: Path, rows: int, threads: int) -> None
         while len([*killed.with_name("killed.csv.parts").glob("part-*")]) < share * total:
             assert process.poll() is None, "it ended before it was killed"
             time.sleep(0.2)
+        peaks.append(peak_memory(process.pid))
         process.kill()
-        status, peak = finished(process)
-        assert status == -signal.SIGKILL, status
-        peaks.append(peak)
+        assert process.wait() == -signal.SIGKILL
     status, peak = finished(started(model, table, killed, threads))
     peaks.append(peak)
     assert status == 0, status
@@ -139,9 +139,20 @@ def started(model: Path, source: Path, out: Path, threads: int) -> "subprocess.P
 
 def finished(process: "subprocess.Popen[bytes]") -> tuple[int, int]:
     """Wait for a process; return its status, negative for a signal, and its peak memory in bytes."""
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, used.ru_maxrss * 1024
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, peak_memory(process.pid))
+        time.sleep(0.05)
+    return process.returncode, peak
+
+
+def peak_memory(process: int) -> int:
+    """Return the peak of a process so far; that of `wait4` would be its parent's, if that had more."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def in_order(path: Path, rows: int) -> bool:

@@ -189,8 +189,15 @@ def _join(options: Options, parts: Parts, schema: pa.Schema, rows: int, count: i
         console.warn("predict", f"{bad:,} of {rows:,} rows have no answer; the column {ERROR} says why")
 
 
+def without_triton(devices: Path = Path("/dev")) -> None:
+    """Keep torch from loading Triton, a compiler for GPUs that takes 75 MB, where there is no GPU."""
+    if not [*devices.glob("nvidia[0-9]*"), *devices.glob("kfd"), *devices.glob("dxg")]:
+        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]  so an import of it fails
+
+
 def main(text: str) -> None:
     """Run the process."""
+    without_triton()
     tracking.prepare()
     predict(settings.read(text))
 

@@ -83,7 +83,12 @@ def environment(existing: Mapping[str, str], home: Path, threads: int | None) ->
     own = {name: existing[name] for name in TERMINAL if name in existing}
     for name in THREADS:
         own[name] = str(threads or existing.get(name) or processors())
-    own |= {"MALLOC_ARENA_MAX": "2", "TOKENIZERS_PARALLELISM": "true", "PYTHONHASHSEED": "0"}
+    own |= {
+        "MALLOC_ARENA_MAX": "2",
+        "MALLOC_TRIM_THRESHOLD_": "1048576",
+        "TOKENIZERS_PARALLELISM": "true",
+        "PYTHONHASHSEED": "0",
+    }
     own["GLIBC_TUNABLES"] = existing.get("GLIBC_TUNABLES") or "glibc.malloc.hugetlb=1"
     return clean_environment.scrubbed(existing, home) | own
 
