@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from baton.contracts import fitted_values, input_spec, task_spec
 from baton.errors import UndecodableError
+from baton.serve import model_settings
 from baton.sounds import audio_containers, audio_decoding, log_mel
 from baton.tasks import answers, served_files, served_limits, task_figures
 
@@ -44,7 +45,7 @@ class AudioModel(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-defin
         Raises:
             ValueError: If a setting in model_config is invalid.
         """
-        self.limits = served_limits.read(context.model_config, "audio")
+        self.limits = served_limits.read(model_settings.limits(context.model_config), "audio")
         self.turn = (
             threading.Lock()
         )  # of one computation: several together would need several times the memory

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from baton.contracts import fitted_values, input_spec, task_spec
-from baton.serve import text_reader
+from baton.serve import model_settings, text_reader
 from baton.serve.text_reader import TextReader
 from baton.tasks import answers, served_limits, task_figures
 from baton.texts.pair_windows import Read
@@ -56,7 +56,7 @@ class ImageTextModel(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-d
         Raises:
             ValueError: If a setting in model_config is invalid.
         """
-        self.limits = served_limits.read(context.model_config, "image_text")
+        self.limits = served_limits.read(model_settings.limits(context.model_config), "image_text")
         self.turn = (
             threading.Lock()
         )  # of one computation: several together would need several times the memory

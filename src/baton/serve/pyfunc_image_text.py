@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from baton.contracts import saved_weights
+from baton.serve import precision
 from baton.serve.image_requests import ImageReader
 from baton.serve.image_text_answers import COLUMNS, ImageTextModel
 from baton.serve.text_encoder import TextEncoder
@@ -35,7 +36,7 @@ from baton.texts.pair_windows import Read
 class ImageTextClassifier(ImageTextModel):
     """Two encoders with the head described in the model folder's `baton.json`.
 
-    It runs in fp32, on a GPU if there is one.
+    It runs on a GPU if there is one, in the precision of its model_config.
     """
 
     def load_context(self, context: Any) -> None:
@@ -48,15 +49,21 @@ class ImageTextClassifier(ImageTextModel):
         folder, info, reads = self.open(context)
         self.workers = torch.get_num_threads()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        weights, self.head = saved_weights.read(folder, device)
+        weights, head = saved_weights.read(folder, device)
+        self.head = precision.own_head(head)
         parts = {name: _part(weights, f"{name}.backbone.") for name in COLUMNS}
         self.reader = ImageReader(reads.image, self.limits, device)
-        # config.json also sets the pooling that the head expects.
-        self.image = timm.create_model(f"local-dir:{folder / 'image'}", pretrained=False)
-        self.image.load_state_dict(parts["image"])
-        self.image.to(device).eval()
-        pooling = info["head"]["pooling"]
-        self.text: TextEncoder = TextEncoder(folder / "text", reads.text, pooling, parts["text"], device)
+
+        def made(_: torch.dtype) -> Any:
+            # config.json also sets the pooling that the head expects.
+            backbone = timm.create_model(f"local-dir:{folder / 'image'}", pretrained=False)
+            backbone.load_state_dict(parts["image"])
+            return backbone
+
+        computes = precision.resolved(precision.wanted(context.model_config), device)
+        self.image, self.precision = precision.prepared(made, computes, device, self.reader.tried)
+        own = reads.text, info["head"]["pooling"], parts["text"]
+        self.text: TextEncoder = TextEncoder(folder / "text", *own, device, computes)
         norms = _part(weights, "norms.")
         self.norms = {name: tensor.to(device) for name, tensor in norms.items()}
 
@@ -67,7 +74,10 @@ class ImageTextClassifier(ImageTextModel):
         """See `ImageTextModel`."""
         pixels = self.reader.read(images, rows, threads)
         with self.turn:
-            features = {"image": self.image(pixels), "text": self.text.features(read)}
+            features = {
+                "image": self.image(pixels.to(precision.dtype(self.precision))).float(),
+                "text": self.text.features(read),
+            }
             fused = torch.cat([self._normed(name, features[name]) for name in COLUMNS], dim=1)
             return self.head(fused).cpu().numpy()  # (batch, width)
 
