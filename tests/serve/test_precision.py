@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from baton.serve import packed_linear, precision
+from baton.serve import model_settings, packed_linear, precision
 from baton.tracking import served_inputs
 from tests.serve import files, test_pyfunc, test_pyfunc_image
 
@@ -60,8 +60,9 @@ def test_images_in_bf16_are_near_to_fp32(tmp_path: Path) -> None:
 
 def test_an_unknown_precision_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="precision 'int4'"):
-        precision.split({"precision": "int4"})
-    assert precision.split({"max_rows": 5}) == ({"max_rows": 5}, "fp32")
+        precision.wanted({"precision": "int4"})
+    assert precision.wanted({"max_rows": 5}) == "fp32"
+    assert model_settings.limits({"max_rows": 5, "precision": "bf16"}) == {"max_rows": 5}
 
 
 class Mixed(nn.Module):
