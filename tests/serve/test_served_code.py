@@ -59,7 +59,9 @@ COMMON = {"__init__.py", "errors.py", "storage.py", "temporaries.py"} | {
     "texts/__init__.py",
     "texts/words.py",
 }
+PRECISION = {f"serve/{name}.py" for name in ("__init__", "packed_linear", "precision")}
 TEXT = COMMON | {
+    *PRECISION,
     *(f"texts/{name}.py" for name in ("__init__", "document_windows", "pair_windows")),
     *("serve/__init__.py", "serve/text_encoder.py"),
 }
@@ -75,6 +77,7 @@ AUDIO = FILES | {
 }
 WHISPER = AUDIO | {"sounds/whisper_frames.py"}
 IMAGES = FILES | {
+    *PRECISION,
     *("serve/__init__.py", "serve/image_requests.py", "serve/pixel_budget.py"),
     *(
         f"images/{name}.py"

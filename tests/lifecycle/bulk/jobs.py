@@ -16,6 +16,7 @@ from tests import tiny
 
 TEXTS = [text for texts in tiny.TEXTS.values() for text in texts]
 CHUNK = 4
+ROOT = Path(__file__).parent.parent.parent.parent
 
 
 def logged(folder: Path, target: Path) -> Path:

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from baton import storage
+from baton import params, storage
 from baton.errors import BatonError, DataError, ModelError, OutputError, ParamsError
-from baton.lifecycle.bulk import job, joining, launch, parts
+from baton.lifecycle.bulk import answering, job, joining, launch, parts
 from baton.lifecycle.bulk.answering import Answerer
 from benchmarks import predict_million
 from tests.lifecycle.bulk import jobs
@@ -389,6 +389,27 @@ def test_triton_is_left_out_where_there_is_no_gpu(tmp_path: Path, monkeypatch: p
     job.without_triton(tmp_path)
     assert sys.modules["triton"] is None
     monkeypatch.delitem(sys.modules, "triton")
+
+
+def test_the_trained_model_has_the_same_bytes_each_time(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("params.yaml", "requirements.lock"):
+        shutil.copy(jobs.ROOT / name, tmp_path)
+    (artifact,) = models["text"].glob("artifacts/*/baton.json")
+    shutil.copytree(artifact.parent, tmp_path / "models/student")
+    active = params.read()
+    folder = launch.trained(active)
+    shutil.move(folder, tmp_path / "before")
+    assert launch.trained(active) == folder
+    assert storage.sha256_tree(folder) == storage.sha256_tree(tmp_path / "before") == folder.name
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert answering._reads(folder, {}, 1) == ("text", ("text",))
+    job.predict(jobs.options(models["text"], jobs.write_table(tmp_path / "in.csv"), tmp_path / "a.csv"))
+    own = Answerer(folder, "fp32", None)
+    job.run(jobs.options(folder, tmp_path / "in.csv", tmp_path / "b.csv"), own)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
 def test_the_quota_of_a_container_counts(tmp_path: Path) -> None:

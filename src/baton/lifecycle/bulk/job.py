@@ -192,7 +192,8 @@ def _join(options: Options, parts: Parts, schema: pa.Schema, rows: int, count: i
 def without_triton(devices: Path = Path("/dev")) -> None:
     """Keep torch from loading Triton, a compiler for GPUs that takes 75 MB, where there is no GPU."""
     if not [*devices.glob("nvidia[0-9]*"), *devices.glob("kfd"), *devices.glob("dxg")]:
-        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]  so an import of it fails
+        absent: Any = None  # an import of it fails
+        sys.modules.setdefault("triton", absent)
 
 
 def main(text: str) -> None:

@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -57,13 +58,18 @@ def trained(active: params.Params) -> Path:
     entry = served_entry.of_folder(source, served_entry.known_settings(active.preprocess))
     with storage.atomic_folder(storage.state(SERVED) / "trained") as temporary:
         made = Model(artifact_path="model", model_uuid=storage.sha256_tree(source), utc_time_created=CREATED)
-        logged_models.save(temporary / "model", made, entry, source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there is no example
+            logged_models.save(temporary / "model", made, entry, source)
+        # MLflow keeps the path of the code as it was; nothing reads it.
+        record = temporary / "model" / MLMODEL
+        record.write_text(record.read_text(encoding="utf-8").replace(str(temporary), "."), encoding="utf-8")
         shutil.rmtree(temporary / "code")
         folder = storage.state(SERVED) / model_files.digest(temporary / "model")
         if not folder.is_dir():
             with storage.atomic_folder(folder) as target:
                 shutil.copytree(temporary / "model", target, dirs_exist_ok=True)
-    shutil.rmtree(storage.state(SERVED) / "trained")
+    shutil.rmtree(storage.state(SERVED) / "trained", ignore_errors=True)  # another job may have
     return folder
 
 
