@@ -149,8 +149,9 @@ def test_other_ways_to_enlarge_get_them_too(
 
 @pytest.mark.parametrize("interpolation", enlarged_images.FILTERS)
 @pytest.mark.parametrize("mode", ["center", "squash", "border"])
-@pytest.mark.parametrize("size", [(7, 9), (18, 18), (40, 60), (3, 30), (1, 1)])
+@pytest.mark.parametrize("size", [(7, 9), (18, 18), (40, 60), (3, 30), (1, 1), (12, 12)])
 def test_pixels_are_those_of_torch(interpolation: str, mode: Any, size: tuple[int, int]) -> None:
+    """Of 12 pixels on 18 some centres lie between two pixels."""
     channels = 1 if size == (3, 30) else 3
     mean, std = (0.5,) * channels, (0.25,) * channels
     frame = framing.framing(ImageInput((16, 16), channels, mean, std, interpolation, 0.875, crop_mode=mode))

@@ -59,10 +59,14 @@ COMMON = {"__init__.py", "errors.py", "storage.py", "temporaries.py"} | {
     "texts/__init__.py",
     "texts/words.py",
 }
-TEXT = COMMON | {
+READER = COMMON | {
     *(f"texts/{name}.py" for name in ("__init__", "document_windows", "pair_windows")),
-    *("serve/__init__.py", "serve/text_encoder.py"),
+    *("serve/__init__.py", "serve/text_reader.py"),
 }
+TEXT = READER | {"serve/text_encoder.py"}
+ANSWERS = {"serve/text_answers.py", "texts/unit_places.py"}
+ENGINE = {"engines/__init__.py", "engines/engine.py"}
+WEIGHTS = {"contracts/saved_weights.py"}  # of torch models
 SEQUENCES = COMMON - {"contracts/fitted_values.py"} | {
     *(f"texts/{name}.py" for name in ("__init__", "document_windows", "generation")),
     "contracts/tied_weights.py",
@@ -74,13 +78,11 @@ AUDIO = FILES | {
     *("sounds/mpeg_frames.py", "sounds/ogg_pages.py"),
 }
 WHISPER = AUDIO | {"sounds/whisper_frames.py"}
-IMAGES = FILES | {
-    *("serve/__init__.py", "serve/image_requests.py", "serve/pixel_budget.py"),
-    *(
-        f"images/{name}.py"
-        for name in ("__init__", "bit_depth", "decoding", "enlarging", "framing", "opening", "pillow")
-    ),
+PICTURES = FILES | {
+    *("serve/__init__.py", "serve/image_files.py", "serve/pixel_budget.py"),
+    *(f"images/{name}.py" for name in ("__init__", "bit_depth", "decoding", "framing", "opening", "pillow")),
 }
+IMAGES = PICTURES | {"serve/image_requests.py", "images/enlarging.py"}
 BOTH = IMAGES | TEXT
 LONG = " ".join(["wheat"] * 9 + ["port"] * 30)  # its beginning and end belong to different classes
 
@@ -99,8 +101,13 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith("baton_"
 @pytest.mark.parametrize(
     ("main", "modules"),
     [
-        ("serve/pyfunc.py", TEXT | {"texts/unit_places.py"}),
-        ("serve/pyfunc_image.py", IMAGES),
+        ("serve/pyfunc.py", TEXT | ANSWERS),
+        ("serve/pyfunc_image.py", IMAGES | {"serve/image_answers.py"}),
+        ("serve/pyfunc_graph_text.py", READER - WEIGHTS | ANSWERS | ENGINE),
+        (
+            "serve/pyfunc_graph_image.py",
+            PICTURES - WEIGHTS | ENGINE | {"serve/image_answers.py", "serve/enlarged_images.py"},
+        ),
         ("serve/pyfunc_sequence.py", SEQUENCES),
         ("serve/pyfunc_audio.py", AUDIO),
         ("serve/pyfunc_whisper.py", WHISPER),
