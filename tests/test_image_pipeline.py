@@ -89,7 +89,7 @@ def small(raw: dict[str, Any]) -> None:
     raw["runtime"]["threads"] = 1
 
 
-def test_all_six_stages_run(project: Project) -> None:
+def test_all_seven_stages_run(project: Project) -> None:
     assert project.repro() == STAGES
     report = storage.read_json(project.folder / "data/clean/report.json")
     unreadable = report["checks"]["unreadable"]

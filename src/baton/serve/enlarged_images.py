@@ -38,7 +38,7 @@ def _enlarged(
         rows, columns = (_nearest(pixels.shape[axis + 1], size[axis]) for axis in (0, 1))
         return pixels[:, rows][:, :, columns]
     bands = [np.asarray(Image.fromarray(band).resize(size[::-1], filter_)) for band in pixels]
-    return np.clip(np.stack(bands), 0, WHITE)
+    return np.asarray(np.clip(np.stack(bands), 0, WHITE))
 
 
 def _nearest(length: int, target: int) -> NDArray[np.int64]:
@@ -49,4 +49,4 @@ def _nearest(length: int, target: int) -> NDArray[np.int64]:
     """
     scale = np.float32(length) / np.float32(target)
     centres = (np.arange(target, dtype=np.float32) + np.float32(0.5)) * scale
-    return np.minimum(np.floor(centres).astype(np.int64), length - 1)
+    return np.asarray(np.minimum(np.floor(centres).astype(np.int64), length - 1))
