@@ -71,7 +71,7 @@ def small(raw: dict[str, Any]) -> None:
     raw["promotion"]["class_floor"] = None
 
 
-def test_all_six_stages_run(project: Project) -> None:
+def test_all_seven_stages_run(project: Project) -> None:
     assert project.repro() == STAGES
     report = storage.read_json(project.folder / "data/clean/report.json")
     reason = "level/cut.wav: truncated: 100 of 32,000 bytes of samples are missing"

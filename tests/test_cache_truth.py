@@ -109,7 +109,7 @@ def dvc_stages() -> dict[str, Any]:
     return stages
 
 
-def test_the_six_stages() -> None:
+def test_the_seven_stages() -> None:
     assert tuple(dvc_stages()) == STAGES
 
 

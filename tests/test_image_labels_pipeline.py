@@ -91,7 +91,7 @@ def small(raw: dict[str, Any]) -> None:
         assert raw[section]["augmentation"]["mixup"] and raw[section]["augmentation"]["cutmix"]
 
 
-def test_all_six_stages_run(project: Project) -> None:
+def test_all_seven_stages_run(project: Project) -> None:
     task = {"kind": "labels", "names": list(NAMES)}
     assert storage.read_json(project.folder / "data/clean/task.json") == task
     assert storage.read_json(project.folder / "models/student/baton.json")["task"] == task

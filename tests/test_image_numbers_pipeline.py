@@ -80,7 +80,7 @@ def predicted(project: Project) -> NDArray[np.float64]:
     return np.array(task["centre"]) + np.array(task["scale"]) * logits.astype(np.float64)
 
 
-def test_all_six_stages_run(project: Project) -> None:
+def test_all_seven_stages_run(project: Project) -> None:
     task = storage.read_json(project.folder / "data/clean/task.json")
     assert (task["kind"], task["names"], task["loss"]) == ("numbers", ["label"], "mse")
     metrics = storage.read_json(project.folder / "reports/metrics.json")

@@ -89,7 +89,7 @@ def small(raw: dict[str, Any]) -> None:
     raw["runtime"]["threads"] = 1
 
 
-def test_all_six_stages_run(project: Project) -> None:
+def test_all_seven_stages_run(project: Project) -> None:
     assert project.repro() == STAGES
     report = storage.read_json(project.folder / "data/clean/report.json")
     unreadable = report["checks"]["unreadable"]
@@ -140,4 +140,4 @@ def test_the_logged_model_takes_images(project: Project, monkeypatch: pytest.Mon
 def test_another_augmentation_is_another_training(project: Project) -> None:
     """`--dry` would not show it: distill only has to run once the teacher differs."""
     project.edit(lambda raw: raw["finetune"]["augmentation"].update(flip=0.0))
-    assert project.repro() == ["finetune", "distill", "evaluate"]
+    assert project.repro() == ["finetune", "distill", "evaluate", "export"]

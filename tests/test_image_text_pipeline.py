@@ -72,7 +72,7 @@ def small(raw: dict[str, Any]) -> None:
     raw["evaluate"]["baselines"][3]["C"] = [0.1]
 
 
-def test_all_six_stages_run(project: Project) -> None:
+def test_all_seven_stages_run(project: Project) -> None:
     for name in ("teacher", "student", "control"):
         assert (
             storage.read_json(project.folder / f"models/{name}/baton.json")["input"]["kind"] == "image_text"

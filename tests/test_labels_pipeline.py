@@ -54,7 +54,7 @@ def own(raw: dict[str, Any]) -> None:
     raw["finetune"]["augmentation"] = {"delete": 0.1, "swap": 0.1, "mask": 0.1, "mixup": 0.2}
 
 
-def test_all_six_stages_run(project: Project) -> None:
+def test_all_seven_stages_run(project: Project) -> None:
     assert project.repro() == STAGES
     task = {"kind": "labels", "names": list(WORDS)}
     assert storage.read_json(project.folder / "data/clean/task.json") == task

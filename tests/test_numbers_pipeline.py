@@ -57,7 +57,7 @@ def two_numbers(raw: dict[str, Any]) -> None:
     raw["runtime"]["precision"] = "fp32"  # as served
 
 
-def test_all_six_stages_run(project: Project) -> None:
+def test_all_seven_stages_run(project: Project) -> None:
     assert project.repro() == STAGES
     task = storage.read_json(project.folder / "data/clean/task.json")
     assert (task["kind"], task["names"]) == ("numbers", list(NAMES))

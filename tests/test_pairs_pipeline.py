@@ -68,7 +68,7 @@ def table(project: Project, split: str) -> pd.DataFrame:
     return pq.read_table(project.folder / f"data/clean/{split}.parquet").to_pandas()
 
 
-def test_all_six_stages_run(project: Project) -> None:
+def test_all_seven_stages_run(project: Project) -> None:
     assert project.repro() == STAGES
     folder = project.folder
     assert storage.read_json(folder / "models/student/baton.json")["input"]["pair"] is True

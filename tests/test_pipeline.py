@@ -33,7 +33,7 @@ from baton.cli import app
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
-STAGES = ["download", "preprocess", "tokenize", "finetune", "distill", "evaluate"]
+STAGES = ["download", "preprocess", "tokenize", "finetune", "distill", "evaluate", "export"]
 PACKAGES = ("asyncio", "email", "logging", "xml")
 BATON = (sys.executable, "-c", "from baton.cli.app import app; app()")
 TIMED = {
@@ -132,6 +132,7 @@ def copy_code(folder: Path) -> None:
     for name in (
         "dvc.yaml",
         "requirements.lock",
+        "requirements-export.lock",
         ".gitignore",
         ".dvcignore",
         ".dvc/config",
@@ -207,7 +208,7 @@ def submodules(package: str) -> list[str]:
     return [name for name in names if "windows" not in name and not name.endswith("__main__")]
 
 
-def test_all_six_stages_run(project: Project) -> None:
+def test_all_seven_stages_run(project: Project) -> None:
     assert project.repro() == STAGES
     rows = {
         name: (project.folder / f"data/predictions/{name}/test.parquet").stat().st_size
@@ -222,9 +223,12 @@ def test_all_six_stages_run(project: Project) -> None:
     assert sorted(ignored) == [
         "dvc.lock",
         "metrics/distill.json",
+        "metrics/export.json",
         "metrics/finetune.json",
         "reports/metrics.json",
     ]  # tracked by git
+    assert storage.read_json(project.folder / "metrics/export.json") == {}, "params say export: null"
+    assert not any(any((project.folder / name).iterdir()) for name in ("models/export", "reports/export"))
 
 
 def test_mlflow_holds_the_runs(project: Project) -> None:
@@ -364,7 +368,7 @@ def test_only_evaluate_reruns_after_its_edit(project: Project) -> None:
 def test_a_b_a_is_a_run_cache_hit(project: Project) -> None:
     before = project.digests()
     project.edit(lambda raw: raw["distill"].update(seeds=[1]))
-    assert project.repro() == ["distill", "evaluate"]
+    assert project.repro() == ["distill", "evaluate", "export"]
     other = project.digests()
     for name in (
         "models/student/model.safetensors",

@@ -59,7 +59,7 @@ def tiny_writer(raw: dict[str, Any]) -> None:
     raw["distill"]["student"].pop("layers", None)
 
 
-def test_all_six_stages_run(project: Project) -> None:
+def test_all_seven_stages_run(project: Project) -> None:
     assert project.repro() == STAGES
     task = storage.read_json(project.folder / "models/student/baton.json")["task"]
     assert task == {

@@ -60,7 +60,7 @@ def fitted(project: Project, name: str) -> dict[str, Any]:
     return found
 
 
-def test_all_six_stages_run(project: Project) -> None:
+def test_all_seven_stages_run(project: Project) -> None:
     """Figures agree with SQuAD's script, as `tests.tasks.test_squad_scores` writes it out."""
     assert project.repro() == STAGES
     task = {"kind": "spans", "max_answer_words": 4}

@@ -96,5 +96,5 @@ def test_the_logged_student_answers_as_its_predictions(
 
 def test_only_the_student_trains_again_when_its_layers_change(project: Project) -> None:
     project.edit(lambda raw: raw["distill"]["student"].update(layers=None))
-    assert project.repro() == ["distill", "evaluate"]
+    assert project.repro() == ["distill", "evaluate", "export"]
     assert storage.read_json(project.folder / "models/student/config.json")["num_hidden_layers"] == 3

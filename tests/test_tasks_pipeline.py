@@ -81,7 +81,7 @@ def texts(project: Project, folder: str, split: str) -> set[str]:
     return {*table["text"].to_pylist()}
 
 
-def test_all_six_stages_run(project: Project) -> None:
+def test_all_seven_stages_run(project: Project) -> None:
     assert project.repro() == STAGES
     assert [path.name for path in sorted((project.folder / "data/raw/tasks").iterdir())] == ["words"]
     figures, metrics = (

@@ -68,7 +68,7 @@ def named(tags: np.ndarray, offsets: np.ndarray) -> list[list[str]]:
     return [[TASK.tags[tag] for tag in tags[a:b]] for a, b in itertools.pairwise(offsets)]
 
 
-def test_all_six_stages_run(project: Project) -> None:
+def test_all_seven_stages_run(project: Project) -> None:
     import pyarrow.parquet as pq
 
     assert project.repro() == STAGES

@@ -63,7 +63,7 @@ def few(raw: dict[str, Any]) -> None:
     raw["runtime"]["precision"] = "fp32"
 
 
-def test_all_six_stages_run(project: Project) -> None:
+def test_all_seven_stages_run(project: Project) -> None:
     assert project.repro() == STAGES
     folder = project.folder
     report = storage.read_json(folder / "data/clean/report.json")

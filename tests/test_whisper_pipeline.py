@@ -38,7 +38,7 @@ def small(raw: dict[str, Any]) -> None:
         raw[section] |= {"drop_path": 0.0, "layer_decay": 0.9}
 
 
-def test_all_six_stages_run_and_a_forced_rerun_gives_the_same_bytes(project: Project) -> None:
+def test_all_seven_stages_run_and_a_forced_rerun_gives_the_same_bytes(project: Project) -> None:
     assert project.repro() == STAGES
     for name, layers in {"teacher": 2, "student": 1, "control": 1}.items():
         config = storage.read_json(project.folder / f"models/{name}/config.json")

@@ -32,6 +32,25 @@ def test_each_model_gets_its_own_card(tmp_path: Path, monkeypatch: pytest.Monkey
     assert evaluated_cards.read("student", "1" * 64, "") == {}, "it is about another model"
 
 
+def test_an_export_gets_the_card_of_its_model_with_a_section_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write("0" * 64)
+    graph = {"engine": "openvino", "precision": "int8", "inputs": [], "of": "student", "sha256": "0" * 64}
+    storage.write_json(Path("models/export/baton.json"), {"graph": graph})
+    assert evaluated_cards.read("export", "2" * 64, "") == {}, "there are no figures"
+    figures = {"of": "student", "chosen": "openvino int8, NNCF", "bytes": 17_700_000}
+    figures |= {"same": 0.9991, "largest_difference": 0.25, "sha256": "2" * 64}
+    storage.write_json(evaluated_cards.FIGURES, figures)
+    card = evaluated_cards.read("export", "2" * 64, "## This version\n")["MODEL_CARD.md"]
+    assert "# student\n" in card and card.endswith("## This version\n")
+    assert "exported: openvino int8, NNCF, 17.7 MB. On test 99.91% of its answers are those of" in card
+    assert evaluated_cards.read("export", "3" * 64, "") == {}, "the figures are of another export"
+    storage.write_json(Path("models/export/baton.json"), {"graph": graph | {"sha256": "4" * 64}})
+    assert evaluated_cards.read("export", "2" * 64, "") == {}, "the card is about another student"
+
+
 def test_a_version_has_its_cards_also_if_it_was_registered_first(publish: Publish) -> None:
     active = params.read()
     assert isinstance(active.tracking, params.MlflowTracking)

@@ -60,30 +60,33 @@ COMMON = {"__init__.py", "errors.py", "storage.py", "temporaries.py"} | {
     "texts/words.py",
 }
 PRECISION = {f"serve/{name}.py" for name in ("__init__", "packed_linear", "precision")}
-TEXT = COMMON | {
-    *PRECISION,
+SETTINGS = {"serve/model_settings.py"}
+READER = COMMON | {
     *(f"texts/{name}.py" for name in ("__init__", "document_windows", "pair_windows")),
-    *("serve/__init__.py", "serve/text_encoder.py"),
+    *("serve/__init__.py", "serve/text_reader.py"),
 }
+TEXT = READER | PRECISION | {"serve/text_encoder.py"}
+ANSWERS = {"serve/text_answers.py", "texts/unit_places.py"} | SETTINGS
+ENGINE = {"engines/__init__.py", "engines/engine.py"}
+WEIGHTS = {"contracts/saved_weights.py"}  # of torch models
 SEQUENCES = COMMON - {"contracts/fitted_values.py"} | {
     *(f"texts/{name}.py" for name in ("__init__", "document_windows", "generation")),
     "contracts/tied_weights.py",
 }
 FILES = COMMON | {"tasks/served_files.py"}
-AUDIO = FILES | {
-    *("serve/__init__.py", "serve/audio_requests.py"),
+SOUNDS = FILES | {
+    *("serve/__init__.py", "serve/audio_answers.py"),
+    *SETTINGS,
     *(f"sounds/{name}.py" for name in ("__init__", "audio_containers", "audio_decoding", "log_mel")),
     *("sounds/mpeg_frames.py", "sounds/ogg_pages.py"),
 }
+AUDIO = SOUNDS | {"serve/audio_requests.py"}
 WHISPER = AUDIO | {"sounds/whisper_frames.py"}
-IMAGES = FILES | {
-    *PRECISION,
-    *("serve/__init__.py", "serve/image_requests.py", "serve/pixel_budget.py"),
-    *(
-        f"images/{name}.py"
-        for name in ("__init__", "bit_depth", "decoding", "enlarging", "framing", "opening", "pillow")
-    ),
+PICTURES = FILES | {
+    *("serve/__init__.py", "serve/image_files.py", "serve/pixel_budget.py"),
+    *(f"images/{name}.py" for name in ("__init__", "bit_depth", "decoding", "framing", "opening", "pillow")),
 }
+IMAGES = PICTURES | PRECISION | {"serve/image_requests.py", "images/enlarging.py"}
 BOTH = IMAGES | TEXT
 LONG = " ".join(["wheat"] * 9 + ["port"] * 30)  # its beginning and end belong to different classes
 
@@ -102,12 +105,25 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith("baton_"
 @pytest.mark.parametrize(
     ("main", "modules"),
     [
-        ("serve/pyfunc.py", TEXT | {"texts/unit_places.py"}),
-        ("serve/pyfunc_image.py", IMAGES),
+        ("serve/pyfunc.py", TEXT | ANSWERS),
+        ("serve/pyfunc_image.py", IMAGES | SETTINGS | {"serve/image_answers.py"}),
+        ("serve/pyfunc_graph_text.py", READER - WEIGHTS | ANSWERS | ENGINE),
+        (
+            "serve/pyfunc_graph_image.py",
+            PICTURES - WEIGHTS | ENGINE | SETTINGS | {"serve/image_answers.py", "serve/enlarged_images.py"},
+        ),
         ("serve/pyfunc_sequence.py", SEQUENCES),
         ("serve/pyfunc_audio.py", AUDIO),
         ("serve/pyfunc_whisper.py", WHISPER),
-        ("serve/pyfunc_image_text.py", BOTH),
+        ("serve/pyfunc_image_text.py", BOTH | SETTINGS | {"serve/image_text_answers.py"}),
+        ("serve/pyfunc_graph_audio.py", SOUNDS - WEIGHTS | ENGINE),
+        (
+            "serve/pyfunc_graph_image_text.py",
+            (PICTURES | READER) - WEIGHTS
+            | ENGINE
+            | SETTINGS
+            | {"serve/image_text_answers.py", "serve/enlarged_images.py"},
+        ),
     ],
 )
 def test_it_is_what_training_runs_and_nothing_heavy(main: str, modules: set[str]) -> None:
