@@ -13,6 +13,7 @@
     baton promote     let the gate judge the challenger against the champion
     baton verify M    compare the files of a registered model with the digest from its registration
     baton serve M     verify a registered model and serve it over HTTP
+    baton server      run MLflow on PostgreSQL, for this machine, with logins
     baton drift X     compare new rows without labels with the champion's training data
     baton compare     compare ways to transfer, over numbers of labels and seeds
     baton compare A B   compare two revisions, row by row, from the predictions that they kept
@@ -399,6 +400,20 @@ def serve(
 
     out = dockerfile and context.obj / dockerfile
     lifecycle_commands.serve(model, host, port, abstain_below, out)
+
+
+@app.command()
+def server(
+    port: Annotated[int, typer.Option(help="The port to listen on, on this machine only.")] = 5000,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop this project's server.")] = False,
+) -> None:
+    """Run an MLflow server on PostgreSQL until Ctrl-C, with logins (docs/server.md)."""
+    from baton.cli.server import command
+
+    if stop:
+        command.stop()
+    else:
+        command.run(port)
 
 
 class Split(StrEnum):
