@@ -15,8 +15,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev repro summary test test-slow crashes check format ui quick bench pictures gpu lock \
-	clean clean-all
+.PHONY: help install install-dev repro summary test test-slow crashes check format ui server server-stop quick bench \
+	pictures gpu lock clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,12 @@ ui: $(RUNTIME) ## open the MLflow UI on this project's runs
 	@echo "open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "sqlite:///$$HERE/mlflow.db" --workers 1 \
 		--host 127.0.0.1 --port $(PORT)
+
+server: $(RUNTIME) ## run MLflow on PostgreSQL until Ctrl-C, with logins (docs/server.md)
+	@$(BIN)/baton server --port $(PORT)
+
+server-stop: $(RUNTIME) ## end it
+	@$(BIN)/baton server --stop
 
 # The copy holds the files that git would, and has its own DVC cache and MLflow store; only the Python and the
 # fetched files are shared.

@@ -14,6 +14,7 @@
     baton verify M    compare the files of a registered model with the digest from its registration
     baton serve M     verify a registered model and serve it over HTTP
     baton predict IN  answer every row of a table, or every file of a folder, in a file
+    baton server      run MLflow on PostgreSQL, for this machine, with logins
     baton drift X     compare new rows without labels with the champion's training data
     baton compare     compare ways to transfer, over numbers of labels and seeds
     baton compare A B   compare two revisions, row by row, from the predictions that they kept
@@ -459,6 +460,20 @@ def predict(
     predict_command.predict(
         context.obj, arguments, {"out": str(context.obj / out), "columns": named} | own, threads
     )
+
+
+@app.command()
+def server(
+    port: Annotated[int, typer.Option(help="The port to listen on, on this machine only.")] = 5000,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop this project's server.")] = False,
+) -> None:
+    """Run an MLflow server on PostgreSQL until Ctrl-C, with logins (docs/server.md)."""
+    from baton.cli.server import command
+
+    if stop:
+        command.stop()
+    else:
+        command.run(port)
 
 
 class Split(StrEnum):

@@ -1,0 +1,1 @@
+"""`baton server`: an MLflow server on PostgreSQL, for this machine, with logins."""
