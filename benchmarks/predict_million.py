@@ -9,7 +9,8 @@ whole job but for the start of its process: it reads CSV, predicts, writes parts
 
     python -m benchmarks.predict_million MODEL [--project FOLDER] [--rows N] [--work FOLDER]
 
-MODEL is a folder of a logged model: what `baton verify MODEL --out FOLDER` has written.
+MODEL is a folder of a logged model: what `baton verify MODEL --out FOLDER` has written. The weights of an
+exported model are those of the model that it was made from: `--peer models/student`.
 """
 
 import contextlib
@@ -63,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--words", type=int, help="of each text (default: all)")
     parser.add_argument("--sample", type=int, default=2048, help="rows for the comparison (default 2048)")
     parser.add_argument("--trial", type=int, default=256, help="rows to choose batch size and dtype by")
+    parser.add_argument(
+        "--peer", type=Path, help="the model folder with the pipeline's weights (MODEL's own)"
+    )
     parser.add_argument("--work", type=Path, help="a folder to keep (default: a temporary one)")
     parser.add_argument("--threads", type=int, default=launch.processors())
     options = parser.parse_args(arguments)
@@ -179,7 +183,7 @@ def in_order(path: Path, rows: int) -> bool:
 
 def compare(sample: Path, work: Path, model: Path, options: Any) -> None:
     """Print the rates of both sides on the sample, and the ratio."""
-    prepare(model, work / "pipeline")
+    prepare(options.peer or _folder(model), work / "pipeline")
     pipe = functools.partial(pipeline, sample, work / "pipeline", options.threads, read_length(model))
     trials = {dtype: functools.partial(_trials, pipe, dtype, options.trial) for dtype in DTYPES}
     with _sides.processes(trials) as measures:
@@ -192,25 +196,25 @@ def compare(sample: Path, work: Path, model: Path, options: Any) -> None:
     sides = {
         "pipeline": functools.partial(pipe, dtype, size, None),
         "ours": functools.partial(ours, sample, work, model, options.threads, "auto"),
-        "ours, fp32": functools.partial(ours, sample, work, model, options.threads, "fp32"),
     }
+    if options.peer is None:  # an export has one precision
+        sides["ours, fp32"] = functools.partial(ours, sample, work, model, options.threads, "fp32")
     with _sides.processes(sides) as measures:
         results = _sides.take_turns(measures, options.repeats, lambda own: f"{own.rate:,.1f} rows/s")
     theirs = [own.rate for own in results["pipeline"]]
     rows = [[f"pipeline, {dtype}, batches of {size}", _sides.spread(theirs), "1"]]
-    for name in ("ours", "ours, fp32"):
+    for name in sides.keys() - {"pipeline"}:
         own = [run.rate for run in results[name]]
         rows.append([name, _sides.spread(own), _sides.ratio(own, theirs)])
     _sides.markdown(["", "rows/s", "ratio"], rows)
 
 
-def prepare(model: Path, folder: Path) -> None:
-    """Write the model's encoder with an untrained classifier as the pipeline reads it."""
+def prepare(source: Path, folder: Path) -> None:
+    """Write the encoder of a model folder with an untrained classifier as the pipeline reads it."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     from baton.contracts import saved_weights
 
-    source = _folder(model)
     config = AutoConfig.from_pretrained(source, local_files_only=True)
     config.num_labels = len(storage.read_json(source / "baton.json")["task"]["names"])
     theirs = AutoModelForSequenceClassification.from_config(config)
