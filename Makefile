@@ -133,7 +133,7 @@ lock: ## resolve the newest allowed versions into the lock files
 	sed -E 's/^((nvidia-|cuda-|triton).*)$$/\1; sys_platform == "linux"/' "$$env/runtime" | \
 		hashed requirements.lock > "$$env/requirements.lock"; \
 	grep -vxFf "$$env/runtime" "$$env/all" | hashed requirements-dev.lock > "$$env/requirements-dev.lock"; \
-	for extra in export tune; do \
+	for extra in export postgres tune; do \
 		"$$env/tools/bin/uv" pip compile --quiet --python "$$env/bin/python" --no-header --no-annotate \
 			--extra $$extra --constraint "$$env/all" pyproject.toml | grep -vxFf "$$env/runtime" | \
 			hashed requirements-$$extra.lock > "$$env/requirements-$$extra.lock"; \

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from baton import params, storage
-from baton.compare import baseline_fits, gathering, outcome, running, weights
+from baton.compare import baseline_fits, gathering, outcome, running
 from baton.compare.outcome import Outcome
 from baton.compare.plan import Experiment
 from baton.compare.strategies import Strategies, Strategy
-from baton.errors import OutputError, ParamsError
+from baton.errors import ParamsError
 from tests import tiny
 from tests.compare import made_up
 
@@ -121,25 +121,6 @@ def test_the_time_left() -> None:
     assert (progress.left, progress.time_left()) == (3, ", about 6 min left")
     progress.seconds += [1.0, 1.0, 1.0]
     assert (progress.left, progress.time_left()) == (0, "")
-
-
-def test_room_for_the_models_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("models/teacher").mkdir(parents=True)
-    Path("models/teacher/model.safetensors").write_bytes(bytes(1000))
-    weights.check_room(Path(), 10)
-    usage = type("Usage", (), {"free": 9_999})
-    monkeypatch.setattr(weights.shutil, "disk_usage", lambda _: usage)
-    weights.check_room(Path(), 9)
-    with pytest.raises(OutputError, match="no room"):
-        weights.check_room(Path(), 10)
-
-
-def test_what_a_log_ends_with(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    log.write_text("Running\nerror: no luck\n  got:      13\n  expected: 12\n  next:     x\nERROR: failed\n")
-    assert running._said(log) == "error: no luck got:      13 expected: 12"
-    log.write_text("a\n\nERROR: failed to reproduce\n")
-    assert running._said(log) == "a ERROR: failed to reproduce"
 
 
 def test_an_experiment_has_the_params_with_which_it_was_planned(monkeypatch: pytest.MonkeyPatch) -> None:

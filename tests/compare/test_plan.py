@@ -11,6 +11,7 @@ from baton.compare import plan
 from baton.compare.strategies import Strategies, Strategy
 from baton.errors import ParamsError
 from baton.params import editing
+from baton.workspace import stage_inputs
 
 ROOT = Path(__file__).parents[2]
 HEAD = {"kind": "linear", "pooling": "cls", "dropout": 0.5}
@@ -33,16 +34,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def planned(
     raw: dict[str, Any], files: str = "digest", chosen: Strategies = CHOSEN
 ) -> tuple[plan.Experiment, ...]:
-    return plan.experiments(chosen, [100, None], [0, 3], raw, plan.inputs(chosen.stage), files)
-
-
-def test_what_a_stage_depends_on(raw: dict[str, Any]) -> None:
-    known = plan.inputs("finetune")
-    assert {"inbox", "src/baton/train", "stages/tokenize.py", "requirements.lock"} <= set(known.paths)
-    assert not any(path.startswith(("data", "models")) for path in known.paths)
-    assert "src/baton/distill" not in known.paths and "src/baton/distill" in plan.inputs("distill").paths
-    assert {"source", "base", "preprocess", "tokenize", "finetune", "runtime"} <= set(known.sections)
-    assert "distill" not in known.sections and "evaluate" not in known.sections
+    return plan.experiments(chosen, [100, None], [0, 3], raw, stage_inputs.of(chosen.stage), files)
 
 
 def test_experiments_of_one_draw_follow_each_other(raw: dict[str, Any]) -> None:
@@ -128,7 +120,7 @@ def test_a_strategy_must_be_for_each_number_of_labels(raw: dict[str, Any]) -> No
     sure = Strategies("distill", "preprocess.shots", (Strategy("sure", {"distill.confidence": 0.9}),))
     assert not plan.usable(sure, [8], raw)[1]
     assert "no rows without labels" in plan.usable(sure, [8, None], raw)[1]["sure"]
-    known = plan.Inputs((), ("preprocess", "finetune", "distill"))
+    known = stage_inputs.Inputs((), ("preprocess", "finetune", "distill"))
     with pytest.raises(ParamsError, match="strategy sure at all labels"):
         plan.experiments(sure, [8, None], [0], raw, known, "")
 

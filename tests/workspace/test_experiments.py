@@ -13,7 +13,7 @@ def record(name: str, rate: int) -> str:
     root = private_copy.prepare(COPY, NEEDED)
     (root / "params.yaml").write_text(f"# how\nmade: {{rate: {rate}}}\n")
     dvc("repro", folder=root)
-    return experiments.record(root, name, ["metrics.json"])
+    return experiments.record(root, name, ["metrics.json"], "baton compare")
 
 
 def test_dvc_shows_applies_and_removes_them(project: Path) -> None:

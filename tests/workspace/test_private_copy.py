@@ -112,7 +112,7 @@ def test_a_project_in_a_subfolder_of_its_repository(project: Path, monkeypatch: 
     root = private_copy.prepare(COPY, NEEDED)
     assert root == COPY / "inner" and (root / "inbox/data").read_text() == "edited\n"
     dvc("repro", folder=root)
-    commit = experiments.record(root, "one", ["metrics.json"])
+    commit = experiments.record(root, "one", ["metrics.json"], "baton compare")
     assert experiments.known() == {"one": commit}
     assert "+edited" in git("show", commit)
 

@@ -13,9 +13,11 @@
     baton promote     let the gate judge the challenger against the champion
     baton verify M    compare the files of a registered model with the digest from its registration
     baton serve M     verify a registered model and serve it over HTTP
+    baton predict IN  answer every row of a table, or every file of a folder, in a file
     baton drift X     compare new rows without labels with the champion's training data
     baton compare     compare ways to transfer, over numbers of labels and seeds
     baton compare A B   compare two revisions, row by row, from the predictions that they kept
+    baton tune        search for better values of params.yaml, on validation, by any number of workers
     baton label-errors  list the labels that are probably wrong, to correct them
     baton learning-curve  say how much more labels would help
     baton suggest     write the rows without labels that are most worth labelling
@@ -403,6 +405,62 @@ def serve(
     lifecycle_commands.serve(model, host, port, abstain_below, out)
 
 
+@app.command()
+def predict(
+    context: typer.Context,
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[MODEL] INPUT",
+            help="MODEL: models:/NAME@ALIAS, models:/NAME/VERSION, or the folder of a logged model; by "
+            "default the one in models/. INPUT: CSV, TSV, JSON Lines or Parquet, or a folder of images.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The file of answers: .csv, .jsonl or .parquet.")],
+    text: Annotated[str | None, typer.Option(help="The column of texts; by default text.")] = None,
+    text_pair: Annotated[
+        str | None, typer.Option(help="The column of second texts; by default text_pair.")
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(help="The column of images, as bytes or paths; by default image.")
+    ] = None,
+    audio: Annotated[
+        str | None, typer.Option(help="The column of clips, as bytes or paths; by default audio.")
+    ] = None,
+    id_: Annotated[
+        str | None, typer.Option("--id", help="A column to repeat in the output; by default id, if any.")
+    ] = None,
+    shard: Annotated[
+        str, typer.Option(help="i/n: this job's share among n, for arrays of jobs; i counts from 1.")
+    ] = "1/1",
+    precision: Annotated[
+        str, typer.Option(help="auto, bf16 or fp32; auto is bf16 where the processor computes it.")
+    ] = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Rows computed together; by default the model's.")
+    ] = None,
+    chunk: Annotated[
+        int | None, typer.Option(min=1, help="Rows a part; by default 4096 texts, or 256 files.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="By default as many as processors may be used.")
+    ] = None,
+) -> None:
+    """Write the answers of a model to any number of rows; see docs/predict.md.
+
+    There is one row out for each row in, in order; bad rows have their reason in the column `error`. Killed,
+    the same command goes on after the last finished part.
+    """
+    from baton.cli import predict_command
+
+    columns = {"text": text, "text_pair": text_pair, "image": image, "audio": audio}
+    named = {name: column for name, column in columns.items() if column is not None}
+    own = {"id": id_, "shard": shard, "precision": precision, "batch_size": batch_size, "chunk": chunk}
+    predict_command.predict(
+        context.obj, arguments, {"out": str(context.obj / out), "columns": named} | own, threads
+    )
+
+
 class Split(StrEnum):
     """The rows on which revisions are compared."""
 
@@ -487,6 +545,27 @@ def _one_comparison(context: typer.Context, revisions: bool) -> None:
 def _default(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is None or source.name in {"DEFAULT", "DEFAULT_MAP"}
+
+
+@app.command()
+def tune(
+    storage: Annotated[
+        str | None,
+        typer.Option(help="A file, or postgresql://HOST/DATABASE for workers of several machines."),
+    ] = None,
+    status: Annotated[bool, typer.Option("--status", help="Show how far the study is.")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Write the values of the best trial into params.yaml.")
+    ] = False,
+) -> None:
+    """Search for better values of the keys that `tune.ranges` in params.yaml names (docs/tune.md).
+
+    Each trial is a DVC experiment, judged on validation. Stopped or killed, the same command goes on; started
+    several times, the processes share the work.
+    """
+    from baton.cli import tune_commands
+
+    tune_commands.tune(storage, status, apply)
 
 
 @app.command(name="label-errors")

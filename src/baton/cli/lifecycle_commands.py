@@ -25,7 +25,7 @@ SHORT = 12  # characters of a digest shown in a tree
 def register() -> None:
     """Run `baton register`."""
     settings = params.read().promotion
-    with _store() as store:
+    with opened_store() as store:
         from baton.lifecycle import registration, registry
 
         version, new = registration.register(registry.Registry(store, settings.name), settings)
@@ -39,7 +39,7 @@ def register() -> None:
 def promote(enabled: bool, to: str | None, json_path: Path | None) -> bool:
     """Run `baton promote`; return whether the challenger passed."""
     settings = params.read().promotion
-    with _store() as store:
+    with opened_store() as store:
         from baton.lifecycle import registry
         from baton.lifecycle.promotion import promote
 
@@ -60,7 +60,7 @@ def promote(enabled: bool, to: str | None, json_path: Path | None) -> bool:
 
 def verify(model: str, record: bool, out: Path | None) -> None:
     """Run `baton verify`."""
-    with _store() as store:
+    with opened_store() as store:
         from baton.lifecycle import verified
 
         console.say(escape(verified.verify(store, model, record, out)))
@@ -68,7 +68,7 @@ def verify(model: str, record: bool, out: Path | None) -> None:
 
 def serve(model: str, host: str, port: int, abstain_below: float | None, out: Path | None) -> None:
     """Run `baton serve`: this process becomes the server, or `out` gets a container's files."""
-    with _store() as store:
+    with opened_store() as store:
         from baton.lifecycle.serving import container, launch
 
         folder, said = launch.prepared(store, model), launch.about(store, model, abstain_below)
@@ -104,7 +104,7 @@ def run_retraining(
 def judge_drift(path: Path, predict: bool) -> bool:
     """Run `baton drift`; return whether the rows are within the limits."""
     active = params.read()
-    with _store() as store:
+    with opened_store() as store:
         from baton.lifecycle import registry
         from baton.lifecycle.retraining import unlabelled
 
@@ -115,7 +115,7 @@ def judge_drift(path: Path, predict: bool) -> bool:
 
 def show_trace(target: str, as_json: bool, here: Path) -> None:
     """Run `baton trace`; file names are relative to `here`."""
-    with _store() as store:
+    with opened_store() as store:
         from baton.lifecycle.tracing import trace
 
         found = trace.trace(store, target, here)
@@ -133,7 +133,7 @@ def show_trace(target: str, as_json: bool, here: Path) -> None:
 
 
 @contextlib.contextmanager
-def _store() -> "Iterator[Store]":
+def opened_store() -> "Iterator[Store]":
     """Open the store in params after a sync; explain the errors it raises."""
     active = params.read()
     if isinstance(active.tracking, params.NoTracking):

@@ -16,7 +16,8 @@ from baton.compare.plan import Experiment
 from baton.compare.strategies import Strategies
 from baton.errors import OutputError
 from baton.processes import locks
-from baton.workspace import experiments, private_copy
+from baton.workspace import experiments, private_copy, stage_inputs
+from baton.workspace.stage_inputs import Inputs
 
 OUTPUT = Path("reports/compare")
 ALONE = "comparison runs in this project"
@@ -47,7 +48,7 @@ def compare(options: Options) -> None:
     private_copy.head()
     labels = plan.numbers(options.labels, "--labels", 1, "all")
     chosen, notes = _chosen(options, labels)
-    known, text = plan.inputs(chosen.stage), params.PATH.read_text(encoding="utf-8")
+    known, text = stage_inputs.of(chosen.stage), params.PATH.read_text(encoding="utf-8")
     planned = _planned(chosen, labels, options.seeds, known)
     done = _done(planned, chosen.stages)
     if options.dry_run:
@@ -80,7 +81,7 @@ def outcomes(
         OutputError: an experiment failed; the next call tries it again.
     """
     private_copy.head()
-    known, text = plan.inputs(chosen.stage), params.PATH.read_text(encoding="utf-8")
+    known, text = stage_inputs.of(chosen.stage), params.PATH.read_text(encoding="utf-8")
     planned = _planned(chosen, labels, seeds, known)
     done = _done(planned, chosen.stages)
     with locks.alone(storage.state(running.STATE) / "lock", ALONE):
@@ -90,7 +91,7 @@ def outcomes(
 
 
 def _planned(
-    chosen: Strategies, labels: Sequence[int | None], seeds: str, known: plan.Inputs
+    chosen: Strategies, labels: Sequence[int | None], seeds: str, known: Inputs
 ) -> Sequence[Experiment]:
     numbers = [seed or 0 for seed in plan.numbers(seeds, "--seeds", 0)]
     return plan.experiments(chosen, labels, numbers, params.read_raw(), known, known.digest())
@@ -150,7 +151,7 @@ def _run(
     planned: Sequence[Experiment],
     done: dict[str, Outcome],
     chosen: Strategies,
-    known: plan.Inputs,
+    known: Inputs,
     text: str,
     track: bool,
     models: bool,

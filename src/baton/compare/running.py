@@ -3,33 +3,24 @@
 Input: experiments -> DVC experiments of the project, and what they cost, in its `.baton/compare/`.
 """
 
-import functools
 import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.markup import escape
 
 from baton import console, params, storage
-from baton.compare import weights
 from baton.compare.plan import Experiment
 from baton.contracts import training_costs
-from baton.errors import BatonError, OutputError
+from baton.errors import BatonError
 from baton.params import editing
-from baton.processes import supervision
-from baton.workspace import dvc_files, experiments
+from baton.workspace import dvc_files, experiments, reproduction, weights
 
 STATE = "compare"  # the folder in the project's state
-GRACE_SECONDS = 15.0  # for a stage to save a checkpoint when it is stopped
-SHOWN = 3  # lines of a failed stage's error
 
 
 @dataclass(frozen=True)
@@ -113,7 +104,8 @@ def run(one: Experiment, place: Place) -> str:
             _reproduce(stage, place, costs(one, stage), file)
             _share_costs(stage, place, costs(one, stage))
     kept = dvc_files.outputs(("metrics",))
-    return experiments.record(place.copy, one.name, [path for stage in place.stages for path in kept[stage]])
+    outputs = [path for stage in place.stages for path in kept[stage]]
+    return experiments.record(place.copy, one.name, outputs, "baton compare")
 
 
 def logged(one: Experiment) -> Path:
@@ -141,50 +133,7 @@ def _share_costs(stage: str, place: Place, target: Path) -> None:
             storage.write_json(missing, content)
 
 
-def _reproduce(stage: str, place: Place, target: Path, log: Any) -> None:
+def _reproduce(stage: str, place: Place, target: Path, log: IO[str]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    environment = {
-        "DVC_ROOT": str(storage.project()),
-        training_costs.VARIABLE: str(target),
-        "BATON_PYTHON": os.environ.get("BATON_PYTHON", sys.executable),
-    } | ({} if place.track else {"BATON_TRACKING": "off"})
-    ends_with_us = functools.partial(supervision.die_with_parent, signal.SIGTERM, os.getpid())
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", stage],
-        cwd=place.copy,
-        env=os.environ | environment,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C reaches it from here, in order
-        preexec_fn=ends_with_us,  # noqa: PLW1509  this process has one thread
-    )
-    try:
-        code = process.wait()
-    except BaseException:
-        _stop(process)
-        raise
-    if code:
-        raise OutputError(f"stage {stage} failed", got=_said(Path(log.name)), hint=f"see {log.name}")
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Interrupt DVC and its stage, which saves a checkpoint, and wait until both are gone."""
-    deadline = time.monotonic() + GRACE_SECONDS
-    for number in (signal.SIGINT, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, number)
-            while time.monotonic() < deadline:
-                process.poll()
-                os.killpg(process.pid, 0)
-                time.sleep(0.05)
-        except ProcessLookupError:
-            break
-    process.wait()
-
-
-def _said(log: Path) -> str:
-    """Return the error that a log ends with."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    found = [place for place, line in enumerate(lines) if line.startswith("error:")]
-    return " ".join(lines[found[-1] :][:SHOWN] if found else [line for line in lines if line][-SHOWN:])
+    variables = {training_costs.VARIABLE: str(target)} | ({} if place.track else {"BATON_TRACKING": "off"})
+    reproduction.reproduce(stage, place.copy, variables, log)

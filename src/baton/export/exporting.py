@@ -57,7 +57,7 @@ def export(settings: params.Export, runtime: Runtime) -> tuple[dict[str, Any], d
         found = choice.tried(
             graph,
             names,
-            quantization.candidates(settings.engines, settings.precisions, "pixels" not in names),
+            quantization.candidates(settings.engines, settings.precisions, "input_ids" in names),
             calibration(splits["train"], names, settings),
             val,
             whole.part(rows),
@@ -83,8 +83,10 @@ def write(settings: params.Export, chosen: Tried, source: Path) -> None:
         choice.move(chosen, folder)
         raw = storage.read_json(source / model_folder.INFO)
         storage.write_json(folder / model_folder.INFO, raw | {engine.KEY: described})
-        if (source / TOKENIZER).is_file():
-            shutil.copyfile(source / TOKENIZER, folder / TOKENIZER)
+        for tokenizer in sorted(source.rglob(TOKENIZER)):  # that of images with texts is in a folder
+            copied = folder / tokenizer.relative_to(source)
+            copied.parent.mkdir(exist_ok=True)
+            shutil.copyfile(tokenizer, copied)
 
 
 def measured(settings: params.Export, chosen: Tried, split: Split, test: Reference) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.export import Dim
 
+from baton.batches import clip_batches
 from baton.batches.sampler import Split
 from baton.batches.text_batch import TextBatch
 from baton.contracts.batch import Batch
 from baton.contracts.input_spec import AudioInput, ImageInput, ImageTextInput, InputSpec, TextInput, Windows
-from baton.contracts.task_spec import Sequence, TaskSpec
+from baton.contracts.task_spec import Sequence
 from baton.errors import ModelError
 from baton.models.classifier import Classifier, ModelInfo
 
@@ -51,7 +52,7 @@ class _TextGraph(nn.Module):
 
 
 class _ImageGraph(nn.Module):
-    """Logits of images, from pixels 0 to 255."""
+    """Logits of images, or spectrograms, from pixels 0 to 255."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -62,56 +63,67 @@ class _ImageGraph(nn.Module):
         return cast("torch.Tensor", self.model(pixels))
 
 
-def refusal(info: ModelInfo) -> str | None:
-    """Return why a model cannot be exported, or None if it can."""
-    if isinstance(info.task, Sequence):
-        return "it writes texts, token by token, which a graph without a loop cannot do"
-    match info.input:
-        case AudioInput():
-            return "it reads sound, and its spectrograms are computed with torch"
-        case ImageTextInput():
-            return "it reads images with texts, for which no served code without torch exists"
-        case _:
-            return None
+class _ImageTextGraph(nn.Module):
+    """Logits of images with texts."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        pixels: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        owners: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return logits (batch, width)."""
+        read = (input_ids, attention_mask) if owners is None else (input_ids, attention_mask, owners)
+        return cast("torch.Tensor", self.model(pixels, *read))
 
 
 def check(info: ModelInfo) -> None:
     """Refuse a model that cannot be exported.
 
     Raises:
-        ModelError: it reads or answers what a graph cannot.
+        ModelError: it writes texts.
     """
-    if (why := refusal(info)) is not None:
+    if isinstance(info.task, Sequence):
         raise ModelError(
-            f"this model cannot be exported: {why}",
-            got=f"a model of {info.input.kind}, task {info.task.kind}",
-            expected="a model of texts or images that does not write texts",
+            "this model cannot be exported: it writes texts, token by token, which needs a loop",
+            got=f"task {info.task.kind}",
+            expected="a task whose answers follow from one pass: classes, labels, numbers, tokens, spans",
             hint="set export to null, and serve the model itself",
         )
 
 
 def inputs(reads: InputSpec, model: Any) -> tuple[str, ...]:
     """Return the names of a graph's inputs, some of `engine.INPUTS`."""
-    if isinstance(reads, ImageInput):
-        return ("pixels",)
-    assert isinstance(reads, TextInput), "others are refused"
-    owners = ("owners",) if isinstance(reads.truncation, Windows) else ()
-    types = ("token_type_ids",) if reads.pair and model.takes_types else ()
-    return ("input_ids", "attention_mask", *owners, *types)
+    match reads:
+        case ImageInput() | AudioInput():
+            return ("pixels",)
+        case ImageTextInput():
+            return ("pixels", *inputs(reads.text, model.backbone.text))
+        case TextInput():
+            owners = ("owners",) if isinstance(reads.truncation, Windows) else ()
+            types = ("token_type_ids",) if reads.pair and model.takes_types else ()
+            return ("input_ids", "attention_mask", *owners, *types)
 
 
 def arrays(batch: Batch, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """Return a batch as a graph takes it."""
-    if not isinstance(batch, TextBatch):
-        (pixels,) = batch.inputs
-        return {"pixels": np.asarray(pixels.float())}
-    windows, documents = len(batch.input_ids), len(batch)
-    made: dict[str, torch.Tensor] = {
-        "input_ids": batch.input_ids,
-        "attention_mask": batch.attention_mask,
-        "owners": torch.eye(documents, windows, dtype=torch.bool) if batch.owners is None else batch.owners,
-        "token_type_ids": torch.zeros_like(batch.input_ids) if batch.types is None else batch.types,
-    }
+    made: dict[str, torch.Tensor] = {}
+    if "pixels" in names:
+        made["pixels"] = batch.inputs[0].float()
+    text = getattr(batch, "text", batch)
+    if isinstance(text, TextBatch):
+        windows, documents = len(text.input_ids), len(text)
+        made |= {
+            "input_ids": text.input_ids,
+            "attention_mask": text.attention_mask,
+            "owners": torch.eye(documents, windows, dtype=torch.bool) if text.owners is None else text.owners,
+            "token_type_ids": torch.zeros_like(text.input_ids) if text.types is None else text.types,
+        }
     return {name: made[name].numpy() for name in names}
 
 
@@ -119,7 +131,7 @@ def of_batch(logits: NDArray[np.float32], batch: Batch) -> NDArray[np.float32]:
     """Return the logits of a batch's outputs, (outputs, width), of what the graph returned for it."""
     if isinstance(batch, TextBatch) and batch.read is not None:
         return np.asarray(logits.reshape(-1, logits.shape[-1])[batch.read.places.numpy()])
-    return np.asarray(logits[: len(batch)])
+    return np.asarray(clip_batches.per_sample(batch, torch.from_numpy(logits)))[: len(batch)]
 
 
 def write(model: Classifier, info: ModelInfo, split: Split, path: Path) -> tuple[str, ...]:
@@ -137,11 +149,7 @@ def write(model: Classifier, info: ModelInfo, split: Split, path: Path) -> tuple
     names = inputs(info.input, model)
     batch = split.batch(np.arange(min(3, len(split)), dtype=np.int64))
     example = {name: torch.from_numpy(own) for name, own in arrays(batch, names).items()}
-    graph: nn.Module = (
-        _ImageGraph(model)
-        if isinstance(info.input, ImageInput)
-        else _TextGraph(model, _answers_units(info.task))
-    )
+    graph = _graph(model, info)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # of torch's exporter, on its own internals
@@ -178,15 +186,19 @@ def _without_traces(model: Any) -> None:
             value.metadata_props.clear()
 
 
-def _answers_units(task: TaskSpec) -> bool:
-    return task.outputs == "unit"
+def _graph(model: Classifier, info: ModelInfo) -> nn.Module:
+    match info.input:
+        case ImageInput() | AudioInput():
+            return _ImageGraph(model)
+        case ImageTextInput():
+            return _ImageTextGraph(model)
+        case TextInput():
+            return _TextGraph(model, info.task.outputs == "unit")
 
 
 def _shapes(names: tuple[str, ...]) -> dict[str, dict[int, Any]]:
-    """Return which axes of each input are of any size."""
-    windows, length, batch = Dim("windows"), Dim("length"), Dim("batch")
-    known = {
-        "owners": {0: batch, 1: windows},
-        "pixels": {0: batch},
-    }
+    """Return which axes of each input are of any size; without `owners` each document has one window."""
+    batch, length = Dim("batch"), Dim("length")
+    windows = Dim("windows") if "owners" in names else batch
+    known = {"owners": {0: batch, 1: windows}, "pixels": {0: batch}}
     return {name: known.get(name, {0: windows, 1: length}) for name in names}

@@ -191,6 +191,7 @@ from baton.params.training import (
     Relations,
     Training,
 )
+from baton.params.tune import Choice, FloatRange, IntRange, Prune, Range, Tune
 from baton.params.yaml_text import parse
 
 __all__ = [
@@ -215,6 +216,7 @@ __all__ = [
     "BytePairTokenizer",
     "CharacterTokenizer",
     "Checks",
+    "Choice",
     "ClassFloor",
     "ClassesTask",
     "ColourJitter",
@@ -248,6 +250,7 @@ __all__ = [
     "FilesPreprocess",
     "Finetune",
     "FixedStrategy",
+    "FloatRange",
     "FolderSource",
     "Format",
     "FullStrategy",
@@ -271,6 +274,7 @@ __all__ = [
     "ImageTextStudent",
     "ImageTextTokenize",
     "ImageTokenize",
+    "IntRange",
     "JoinedBase",
     "JsonLinesFormat",
     "Knowledge",
@@ -317,7 +321,9 @@ __all__ = [
     "ProportionalMixing",
     "PrototypesStrategy",
     "PrototypicalEpisodes",
+    "Prune",
     "RandAugment",
+    "Range",
     "RegisteredBase",
     "Relations",
     "ReptileEpisodes",
@@ -360,6 +366,7 @@ __all__ = [
     "Tracking",
     "Training",
     "Truncation",
+    "Tune",
     "UniformMixing",
     "Unknown",
     "WheelBase",

@@ -9,11 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from baton.params.reading import Params
 
-INPUTS = {
-    "audio": "the spectrograms of sound are computed with torch",
-    "image_text": "images with texts are served with torch",
-}
-
 
 def problems(asked: "Params") -> Iterator[str]:
     """Yield the problems: what cannot be exported is refused before hours of training."""
@@ -24,8 +19,6 @@ def problems(asked: "Params") -> Iterator[str]:
                 "to student or teacher"
             )
         return
-    if why := INPUTS.get(asked.preprocess.kind):
-        yield f"export: preprocess.kind is {asked.preprocess.kind}, and {why}; set export to null"
     if asked.task.kind == "sequence":
         yield (
             "export: task.kind is sequence, and a graph without a loop cannot write texts; set export to null"

@@ -28,6 +28,7 @@ EARLIER = {
     "only": "'*'",
     "label": "folder",
     "package": "null",
+    "tune": "null",
 }
 
 

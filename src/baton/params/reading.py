@@ -38,6 +38,7 @@ from baton.params.task import AUTO, Task
 from baton.params.task_set import Tasks
 from baton.params.tokenize import Tokenize
 from baton.params.training import Distill, Finetune
+from baton.params.tune import Tune
 from baton.params.yaml_text import parse
 
 PATH = Path("params.yaml")
@@ -63,6 +64,7 @@ class Params(Section):
     tracking: Tracking
     promotion: Promotion
     retrain: Retrain
+    tune: Tune | None
 
     @field_validator("task", mode="before")
     @classmethod

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from baton.contracts import fitted_values, input_spec, task_spec
+from baton.serve import model_settings
 from baton.tasks import answers, served_files, served_limits, task_figures
 
 BATCH_SIZE = 32
@@ -44,7 +45,7 @@ class ImageModel(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-defin
         Raises:
             ValueError: If a setting in model_config is invalid.
         """
-        self.limits = served_limits.read(context.model_config, "images")
+        self.limits = served_limits.read(model_settings.limits(context.model_config), "images")
         self.turn = (
             threading.Lock()
         )  # of one computation: several together would need several times the memory

@@ -20,7 +20,7 @@ class ImageReader(ImageFiles):
     def __init__(self, reads: ImageInput, limits: Limits, device: torch.device) -> None:
         """Take the model's input and settings."""
         super().__init__(reads, limits)
-        self.device = device
+        self.device, self.size, self.channels = device, reads.size, reads.channels
         mean, std = (
             torch.tensor(values, device=device).reshape(-1, 1, 1) for values in (reads.mean, reads.std)
         )
@@ -35,6 +35,12 @@ class ImageReader(ImageFiles):
         """
         framed = list(threads.map(lambda row: self._framed(images[row], row), rows))
         return (torch.stack(framed).to(self.device) - self.shift) / self.scale
+
+    def tried(self, encoder: Any) -> torch.Tensor:
+        """Return an encoder's features of a black image, (1, width), in bf16."""
+        black = torch.zeros(1, self.channels, *self.size, device=self.device)
+        features: torch.Tensor = encoder(((black - self.shift) / self.scale).bfloat16())
+        return features
 
     def _framed(self, value: Any, row: int) -> torch.Tensor:
         """Return a row's image, (channels, height, width), 0 to 255 as float32."""

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from baton.contracts import saved_weights
+from baton.serve import precision
 from baton.serve.text_answers import TextModel
 from baton.serve.text_encoder import TextEncoder
 from baton.texts.pair_windows import Read
@@ -29,7 +30,7 @@ from baton.texts.pair_windows import Read
 class TextClassifier(TextModel):
     """A transformers encoder with the head described in the model folder's `baton.json`.
 
-    It runs in fp32, on a GPU if there is one.
+    It runs on a GPU if there is one, in the precision of its model_config.
     """
 
     def load_context(self, context: Any) -> None:
@@ -41,8 +42,12 @@ class TextClassifier(TextModel):
         """
         folder, info, reads = self.open(context)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        weights, self.head = saved_weights.read(folder, device)
-        self.encoder: TextEncoder = TextEncoder(folder, reads, info["head"]["pooling"], weights, device)
+        weights, head = saved_weights.read(folder, device)
+        self.head = precision.own_head(head)
+        own = reads, info["head"]["pooling"], weights
+        computes = precision.resolved(precision.wanted(context.model_config), device)
+        self.encoder: TextEncoder = TextEncoder(folder, *own, device, computes)
+        self.precision = self.encoder.precision
 
     @torch.no_grad()
     def logits(self, read: list[Read]) -> NDArray[np.float32]:
@@ -56,7 +61,7 @@ class TextClassifier(TextModel):
         """See `TextModel`."""
         output, _ = self.encoder.run(windows, kinds)
         flat = torch.from_numpy(places).to(self.encoder.device)
-        vectors = output.last_hidden_state.flatten(0, 1).index_select(0, flat)  # (units, width)
+        vectors = output.last_hidden_state.flatten(0, 1).index_select(0, flat).float()  # (units, width)
         return self.head(vectors).cpu().numpy()
 
 

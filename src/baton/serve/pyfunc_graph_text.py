@@ -36,27 +36,15 @@ class TextGraph(TextModel):
 
     def logits(self, read: list[Read]) -> NDArray[np.float32]:
         """See `TextModel`."""
-        windows = [window for own in read for window in own.windows]
-        kinds = [types for own in read for types in own.types]
-        return self._run(windows, kinds, text_reader.owners(read))
+        arrays = text_reader.arrays(read, self.encoder.reads.pad)
+        return self.engine.run({name: arrays[name] for name in self.graph.inputs})
 
     def unit_logits(
         self, windows: list[list[int]], kinds: list[list[int]], places: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """See `TextModel`."""
-        logits = self._run(windows, kinds, np.ones((1, 1), np.bool_))  # (windows, length, width)
+        logits = self.logits([Read(windows, kinds, 0)])  # (windows, length, width)
         return logits.reshape(-1, logits.shape[-1])[places]
-
-    def _run(
-        self, windows: list[list[int]], kinds: list[list[int]], owners: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
-        tokens, mask = (
-            text_reader.padded(windows, self.encoder.reads.pad),
-            text_reader.padded([[1] * len(own) for own in windows], 0),
-        )
-        types = text_reader.padded(kinds, 0) if kinds else np.zeros_like(tokens)  # (windows, length)
-        arrays = {"input_ids": tokens, "attention_mask": mask, "owners": owners, "token_type_ids": types}
-        return self.engine.run({name: arrays[name] for name in self.graph.inputs})
 
 
 mlflow.models.set_model(TextGraph())

@@ -29,6 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 from baton.contracts import saved_weights
+from baton.serve import precision
 from baton.serve.image_answers import ImageModel
 from baton.serve.image_requests import ImageReader
 
@@ -36,7 +37,7 @@ from baton.serve.image_requests import ImageReader
 class ImageClassifier(ImageModel):
     """A timm backbone with the head described in the model folder's `baton.json`.
 
-    It runs in fp32, on a GPU if there is one.
+    It runs on a GPU if there is one, in the precision of its model_config.
     """
 
     def load_context(self, context: Any) -> None:
@@ -50,11 +51,17 @@ class ImageClassifier(ImageModel):
         self.workers = torch.get_num_threads()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.reader = ImageReader(reads, self.limits, device)
-        weights, self.head = saved_weights.read(folder, device)
-        # config.json also sets the pooling that the head expects.
-        self.backbone = timm.create_model(f"local-dir:{folder}", pretrained=False)
-        self.backbone.load_state_dict(weights)
-        self.backbone.to(device).eval()
+        weights, head = saved_weights.read(folder, device)
+        self.head = precision.own_head(head)
+
+        def made(_: torch.dtype) -> Any:
+            # config.json also sets the pooling that the head expects.
+            backbone = timm.create_model(f"local-dir:{folder}", pretrained=False)
+            backbone.load_state_dict(weights)
+            return backbone
+
+        computes = precision.resolved(precision.wanted(context.model_config), device)
+        self.backbone, self.precision = precision.prepared(made, computes, device, self.reader.tried)
 
     @torch.no_grad()
     def logits(
@@ -63,7 +70,8 @@ class ImageClassifier(ImageModel):
         """See `ImageModel`."""
         pixels = self.reader.read(images, rows, threads)
         with self.turn:
-            return self.head(self.backbone(pixels)).cpu().numpy()
+            features = self.backbone(pixels.to(precision.dtype(self.precision)))
+            return self.head(features.float()).cpu().numpy()
 
 
 mlflow.models.set_model(ImageClassifier())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from baton.contracts import fitted_values, input_spec, task_spec
 from baton.contracts.ragged import Ragged
-from baton.serve import text_reader
+from baton.serve import model_settings, text_reader
 from baton.serve.text_reader import TextReader
 from baton.tasks import answers, served_limits, task_figures
 from baton.texts import unit_places
@@ -54,7 +54,7 @@ class TextModel(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-define
         Raises:
             ValueError: If a setting in model_config is invalid.
         """
-        self.limits = served_limits.read(context.model_config, "text")
+        self.limits = served_limits.read(model_settings.limits(context.model_config), "text")
         self.turn = (
             threading.Lock()
         )  # of one computation: several together would need several times the memory

@@ -8,7 +8,8 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from baton.contracts.input_spec import TextInput
-from baton.serve import text_reader
+from baton.serve import precision, text_reader
+from baton.serve.precision import Precision
 from baton.serve.text_reader import TextReader
 from baton.texts import pair_windows
 from baton.texts.pair_windows import Read
@@ -24,8 +25,9 @@ class TextEncoder(TextReader):
         pooling: str,
         weights: dict[str, torch.Tensor],
         device: torch.device,
+        computes: Precision = "fp32",
     ) -> None:
-        """Take the folder of its config and tokenizer, and its weights.
+        """Take the folder of its config and tokenizer, its weights, and the precision of its encoder.
 
         Raises:
             RuntimeError: If the weights do not match the config.
@@ -33,12 +35,23 @@ class TextEncoder(TextReader):
         super().__init__(folder, reads)
         self.pooling, self.device = pooling, device
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        self.backbone = AutoModel.from_config(config, dtype=torch.float32)
-        if pooling != "pooler" and hasattr(self.backbone, "pooler"):
-            self.backbone.pooler = None
+
+        def made(dtype: torch.dtype) -> Any:
+            backbone = AutoModel.from_config(config, dtype=dtype)
+            if pooling != "pooler" and hasattr(backbone, "pooler"):
+                backbone.pooler = None
+            backbone.load_state_dict(weights)
+            return backbone
+
+        self.backbone, self.precision = precision.prepared(made, computes, device, self._tried)
         self.takes_types = pair_windows.takes_types(self.backbone)
-        self.backbone.load_state_dict(weights)
-        self.backbone.to(device).eval()
+
+    def _tried(self, backbone: Any) -> torch.Tensor:
+        """Return an encoder's states for a window of tokens and a shorter one."""
+        tokens = torch.tensor([[1, 2], [1, self.reads.pad]], device=self.device)
+        mask = torch.tensor([[1, 1], [1, 0]], device=self.device)
+        states: torch.Tensor = backbone(input_ids=tokens, attention_mask=mask).last_hidden_state
+        return states
 
     def features(self, read: Sequence[Read]) -> torch.Tensor:
         """Return the pooled features (batch, width) of texts or pairs."""
@@ -63,10 +76,10 @@ class TextEncoder(TextReader):
 
     def _pooled(self, output: Any, mask: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
         """Return features (batch, width); `owners` (batch, windows): whether a window belongs to a text."""
-        states = output.last_hidden_state  # (windows, length, width)
+        states = output.last_hidden_state.float()  # (windows, length, width)
         counts = torch.ones(len(states), 1, device=states.device)  # (windows, 1)
         if self.pooling == "pooler":
-            pooled = output.pooler_output  # (windows, width)
+            pooled = output.pooler_output.float()  # (windows, width)
         elif self.pooling == "cls":
             pooled = states[:, 0]
         else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,3 +78,16 @@ def owners(read: Sequence[Read]) -> NDArray[np.bool_]:
     """Return which windows belong to each text, (batch, windows)."""
     owner = np.array([place for place, own in enumerate(read) for _ in own.windows])  # (windows,)
     return np.asarray(owner == np.arange(len(read))[:, None])
+
+
+def arrays(read: Sequence[Read], pad: int) -> dict[str, NDArray[Any]]:
+    """Return texts or pairs as an exported graph takes them: `engines.engine.INPUTS` of texts, by name."""
+    windows = [window for own in read for window in own.windows]
+    kinds = [types for own in read for types in own.types]
+    tokens = padded(windows, pad)  # (windows, length)
+    return {
+        "input_ids": tokens,
+        "attention_mask": padded([[1] * len(own) for own in windows], 0),
+        "owners": owners(read),
+        "token_type_ids": padded(kinds, 0) if kinds else np.zeros_like(tokens),
+    }

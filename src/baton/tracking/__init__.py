@@ -10,7 +10,8 @@ A stage records to a journal on the local disk (`journal`), and a thread sends t
 (`delivery`), so a store that fails or hangs neither stops nor slows a stage. `sync` (the command `baton
 sync`) delivers the rest, puts DVC's digests of outputs on the runs and links the stages that DVC skipped.
 With `tracking: {kind: off}` nothing is recorded and mlflow is not imported. `BATON_TRACKING=off` in the
-environment has the same effect, and leaves params as they are.
+environment has the same effect, and leaves params as they are. `BATON_POINTS` names a file that then gets the
+metrics of the stage (`points`).
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from baton import params
 from baton.errors import TrackingError
-from baton.tracking import durations
+from baton.tracking import durations, points
 from baton.tracking.run import SETTINGS, Run, Stage, SyncReport, asked_once, patient, prepare
 
 __all__ = [
@@ -59,7 +60,8 @@ def stage(
     since = time.perf_counter()
     active = params.read() if record and os.environ.get(TRACKING) != "off" else None
     if active is None or isinstance(active.tracking, params.NoTracking):
-        yield Run()
+        with points.recorded(record) as own:
+            yield own
     else:
         prepare()
         from baton.tracking import recorder

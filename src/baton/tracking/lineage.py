@@ -17,6 +17,8 @@ from baton.workspace.dvc_files import Lock
 
 WRITTEN = "baton.written"  # on a stage's run: {path: MD5} of the files it wrote
 RECENT = 100  # runs that a sync looks at: some 25 repros
+# Trials of `baton tune` are no stages of a pipeline, and may be many.
+OWN = f"tags.`{pipelines.KIND}` != 'trial'"
 
 
 def begin_stage(store: Store, stage: str, pipeline: str, lock: Lock) -> None:
@@ -40,13 +42,13 @@ def sync(store: Store, lock: Lock, current: str = "", text: str = "") -> SyncRep
         text: the text of `dvc.lock` if no stage is running: it is put on the runs, and reveals a repro that
             ran nothing.
     """
-    runs = store.runs(limit=RECENT)
+    runs = store.runs(OWN, RECENT)
     if ended := _end_dead(store, runs):
-        runs = store.runs(limit=RECENT)
+        runs = store.runs(OWN, RECENT)
     stages = [run for run in runs if run.data.tags.get(pipelines.KIND) == "stage"]
     digests = sum(_put_digests(store, run, lock) for run in stages)
     if digests:
-        runs = store.runs(limit=RECENT)
+        runs = store.runs(OWN, RECENT)
     ours = [
         run for run in runs if run.data.tags.get(pipelines.KIND) == "pipeline" and run.info.run_id != current
     ]

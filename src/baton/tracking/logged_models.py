@@ -40,33 +40,46 @@ def log(store: Store, run: str, entry: Mapping[str, Any], folder: Path) -> str:
     model = _open(store, run, entry, storage.sha256_tree(folder))
     if model.status == "READY":
         return str(model.model_id)
-    reads = served_inputs.read(entry["info"])
     # Not in the system's temporary folder, where a kill would leave it.
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-        code, target = Path(temporary) / "code", Path(temporary) / "model"
-        with importable(code, entry["code"]) as packages:
-            mlflow.pyfunc.save_model(
-                path=target,
-                mlflow_model=Model(
-                    artifact_path=model.artifact_location,
-                    run_id=run,
-                    model_uuid=model.model_id,
-                    model_id=model.model_id,
-                ),
-                python_model=str(code / served_code.MAIN),
-                code_paths=packages,
-                artifacts={"model": str(folder.resolve())},
-                signature=signature(task_spec.read(entry["info"]), reads),
-                model_config=entry.get("config"),  # settings that may be changed on loading or serving
-                input_example=_rows(entry["example"]),
-                pip_requirements=entry["requirements"],
-            )
+        target = Path(temporary) / "model"
+        made = Model(
+            artifact_path=model.artifact_location,
+            run_id=run,
+            model_uuid=model.model_id,
+            model_id=model.model_id,
+        )
+        save(target, made, entry, folder)
         # First: a model whose files are there, and whose digest is not, could not be told from a forged one.
         tags = {model_files.FILES_SHA256: model_files.digest(target)}
         store.client.set_logged_model_tags(model.model_id, tags)
         store.client.log_model_artifacts(model.model_id, str(target))
     store.client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
+
+
+def save(target: Path, made: Model, entry: Mapping[str, Any], folder: Path) -> None:
+    """Write a model folder as MLflow keeps models to `target`, which must not exist.
+
+    Args:
+        target: the folder to create; the code lies next to it meanwhile.
+        made: what MLflow records of the model.
+        entry: see `log`; `example` may be missing.
+        folder: the model folder.
+    """
+    code = target.parent / "code"
+    with importable(code, entry["code"]) as packages:
+        mlflow.pyfunc.save_model(
+            path=target,
+            mlflow_model=made,
+            python_model=str(code / served_code.MAIN),
+            code_paths=packages,
+            artifacts={"model": str(folder.resolve())},
+            signature=signature(task_spec.read(entry["info"]), served_inputs.read(entry["info"])),
+            model_config=entry.get("config"),  # settings that may be changed on loading or serving
+            input_example=_rows(entry["example"]) if "example" in entry else None,
+            pip_requirements=entry["requirements"],
+        )
 
 
 def _rows(example: list[Any]) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec
 from baton import console, params, storage
 from baton.errors import BatonError, TrackingError
 from baton.processes import ending
-from baton.tracking import datasets, delivery, environment, journal, served_code, served_inputs, writer
+from baton.tracking import datasets, delivery, environment, journal, served_entry, writer
 from baton.tracking.run import Run
 from baton.tracking.writer import Writer
 from baton.workspace import dvc_files
@@ -105,19 +105,7 @@ class JournalRun(Run):
     @counted
     def model(self, name: str, path: Path, example: Sequence[Any]) -> None:
         """See `Run`."""
-        info = storage.read_json(path / "baton.json")
-        how = served_inputs.of_folder(path)
-        requirements, code = (
-            environment.read_requirements(environment.LOCKS, how.packages),
-            served_code.served(how.main),
-        )
-        about = {
-            "info": info,
-            "requirements": requirements,
-            "code": code,
-            "config": served_inputs.settings(info, self._serving or {}),
-            "example": list(example),
-        }
+        about = served_entry.of_folder(path, self._serving or {}) | {"example": list(example)}
         self._append("model", name=name, path=path.as_posix(), file=self._writer.keep(path), **about)
 
     @counted
@@ -208,19 +196,7 @@ def _begin(
             resume = None
         opened = _open(resume)
         opened.append("open", time=journal.now(), **about)
-        prepared = active.preprocess
-        match prepared:
-            case params.ImagePreprocess():
-                serving: dict[str, Any] = {"max_pixels": prepared.max_pixels}
-            case params.ImageTextPreprocess():
-                serving = {
-                    "max_pixels": prepared.max_pixels,
-                    "accept_empty": prepared.checks.empty == "keep",
-                }
-            case params.AudioPreprocess():
-                serving = {"max_seconds": prepared.max_seconds}
-            case params.TextPreprocess():
-                serving = {"accept_empty": prepared.checks.empty == "keep"}
+        serving = served_entry.known_settings(active.preprocess)
         return JournalRun(name, opened, about["store"]["uri"], clock.perf_counter() - since, serving)
     except (OSError, BatonError) as error:  # a full or read-only disk must not stop training
         console.warn("tracking", f"this stage is not recorded: {error}")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from baton.contracts import encoder_library, input_spec, task_spec
 from baton.contracts.input_spec import (
@@ -21,7 +21,17 @@ from baton.contracts.input_spec import (
 from baton.contracts.task_spec import TaskSpec
 from baton.engines import engine
 
+if TYPE_CHECKING:
+    from baton.tasks import served_limits
+
+PRECISION = {"precision": "fp32"}  # see `serve.precision`, a layer above
 OF_TIMM = ("timm", "torchvision")  # timm imports torchvision
+_GRAPHS: dict[type[InputSpec], str] = {
+    TextInput: "text",
+    ImageInput: "image",
+    AudioInput: "audio",
+    ImageTextInput: "image_text",
+}
 OF_TORCH = ("torch", "transformers", "safetensors", *OF_TIMM)  # what an exported model does not need
 
 
@@ -39,22 +49,30 @@ class Served:
     reads: str  # how much of an input the model reads
 
 
+def kind(info: Mapping[str, Any]) -> "served_limits.Kind":
+    """Return what a model reads, given its baton.json."""
+    match read(info):
+        case TextInput():
+            return "text"
+        case ImageInput():
+            return "images"
+        case AudioInput():
+            return "audio"
+        case ImageTextInput():
+            return "image_text"
+
+
 def settings(info: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     """Return the model_config of a model, given its baton.json and what params say of its limits."""
     from baton.tasks import served_limits  # imports pandas, which most stages' records do not need
 
-    kind: served_limits.Kind
-    match read(info):
-        case TextInput():
-            kind = "text"
-        case ImageInput():
-            kind = "images"
-        case AudioInput():
-            kind = "audio"
-        case ImageTextInput():
-            kind = "image_text"
-    names = served_limits.NAMES[kind]
-    return served_limits.written(kind, **{name: known[name] for name in known if name in names})
+    own = kind(info)
+    names = served_limits.NAMES[own]
+    found = served_limits.written(own, **{name: known[name] for name in known if name in names})
+    # Models of sound, and those that write texts, compute in fp32 only; an export has its own precision.
+    if own == "audio" or task_spec.read(info).outputs == "text" or engine.KEY in info:
+        return found
+    return found | PRECISION
 
 
 def of_folder(folder: Path) -> Served:
@@ -63,7 +81,7 @@ def of_folder(folder: Path) -> Served:
     found = of_model(info)
     if engine.KEY in info:
         graph = engine.read(info[engine.KEY])
-        main = f"serve/pyfunc_graph_{'image' if 'pixels' in graph.inputs else 'text'}.py"
+        main = f"serve/pyfunc_graph_{_GRAPHS[type(read(info))]}.py"
         packages = tuple(name for name in found.packages if name not in OF_TORCH)
         return replace(found, main=main, packages=(*packages, graph.engine))
     if isinstance(read(info), AudioInput) and encoder_library.of_transformers(folder):

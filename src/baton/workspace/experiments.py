@@ -11,7 +11,6 @@ from baton.workspace.commands import run
 
 REFERENCES = "refs/exps"
 INTERNAL = ("exec", "temp", "stash", "celery")  # DVC's own, which are no experiments
-AUTHOR = ("-c", "user.name=baton compare", "-c", "user.email=baton-compare@localhost")
 
 
 def known() -> dict[str, str]:
@@ -25,19 +24,21 @@ def known() -> dict[str, str]:
     return found
 
 
-def record(copy: Path, name: str, outputs: Sequence[str]) -> str:
+def record(copy: Path, name: str, outputs: Sequence[str], by: str) -> str:
     """Make what DVC has reproduced in a private copy an experiment of the project; return its commit.
 
     As in `dvc exp run`, it holds files that git knows, dvc.lock and the `outputs` that git keeps; edits of
     files with credentials stay out of it. The working
-    directory is the project's root. An experiment of this name on the same commit is replaced.
+    directory is the project's root. An experiment of this name on the same commit is replaced. `by` is the
+    command that made it, such as `baton compare`.
     """
     run("git", "add", "--update", "--", ":/", *secret_files.excluded(), folder=copy)
     run("git", "add", "--", "dvc.lock", *outputs, folder=copy)
     head = run("git", "rev-parse", "HEAD", folder=copy).strip()
     tree = run("git", "write-tree", folder=copy).strip()
-    words = ("commit-tree", tree, "-p", head, "-m", f"baton compare: {name}")
-    commit = run("git", *AUTHOR, *words, folder=copy).strip()
+    author = ("-c", f"user.name={by}", "-c", f"user.email={by.replace(' ', '-')}@localhost")
+    words = ("commit-tree", tree, "-p", head, "-m", f"{by}: {name}")
+    commit = run("git", *author, *words, folder=copy).strip()
     reference = f"{REFERENCES}/{head[:2]}/{head[2:]}/{name}"
     run("git", "update-ref", reference, commit, folder=copy)
     top = run("git", "rev-parse", "--show-toplevel", folder=copy).strip()

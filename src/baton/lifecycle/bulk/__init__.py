@@ -1,0 +1,1 @@
+"""`baton predict`: the answers of a model to any number of rows, in files."""
