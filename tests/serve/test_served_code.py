@@ -61,9 +61,10 @@ COMMON = {"__init__.py", "errors.py", "storage.py", "temporaries.py"} | {
 }
 READER = COMMON | {
     *(f"texts/{name}.py" for name in ("__init__", "document_windows", "pair_windows")),
-    *("serve/__init__.py", "serve/text_reader.py"),
+    *("serve/__init__.py", "serve/model_settings.py", "serve/text_reader.py"),
 }
-TEXT = READER | {"serve/text_encoder.py"}
+PRECISION = {"serve/packed_linear.py", "serve/precision.py"}
+TEXT = READER | PRECISION | {"serve/text_encoder.py"}
 ANSWERS = {"serve/text_answers.py", "texts/unit_places.py"}
 ENGINE = {"engines/__init__.py", "engines/engine.py"}
 WEIGHTS = {"contracts/saved_weights.py"}  # of torch models
@@ -72,17 +73,18 @@ SEQUENCES = COMMON - {"contracts/fitted_values.py"} | {
     "contracts/tied_weights.py",
 }
 FILES = COMMON | {"tasks/served_files.py"}
-AUDIO = FILES | {
-    *("serve/__init__.py", "serve/audio_requests.py"),
+CLIPS = FILES | {
+    *("serve/__init__.py", "serve/audio_answers.py", "serve/model_settings.py"),
     *(f"sounds/{name}.py" for name in ("__init__", "audio_containers", "audio_decoding", "log_mel")),
     *("sounds/mpeg_frames.py", "sounds/ogg_pages.py"),
 }
+AUDIO = CLIPS | {"serve/audio_requests.py"}
 WHISPER = AUDIO | {"sounds/whisper_frames.py"}
 PICTURES = FILES | {
-    *("serve/__init__.py", "serve/image_files.py", "serve/pixel_budget.py"),
+    *("serve/__init__.py", "serve/image_files.py", "serve/model_settings.py", "serve/pixel_budget.py"),
     *(f"images/{name}.py" for name in ("__init__", "bit_depth", "decoding", "framing", "opening", "pillow")),
 }
-IMAGES = PICTURES | {"serve/image_requests.py", "images/enlarging.py"}
+IMAGES = PICTURES | PRECISION | {"serve/image_requests.py", "images/enlarging.py"}
 BOTH = IMAGES | TEXT
 LONG = " ".join(["wheat"] * 9 + ["port"] * 30)  # its beginning and end belong to different classes
 
@@ -111,7 +113,14 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith("baton_"
         ("serve/pyfunc_sequence.py", SEQUENCES),
         ("serve/pyfunc_audio.py", AUDIO),
         ("serve/pyfunc_whisper.py", WHISPER),
-        ("serve/pyfunc_image_text.py", BOTH),
+        ("serve/pyfunc_image_text.py", BOTH | {"serve/image_text_answers.py"}),
+        ("serve/pyfunc_graph_audio.py", CLIPS - WEIGHTS | ENGINE),
+        (
+            "serve/pyfunc_graph_image_text.py",
+            (READER | PICTURES) - WEIGHTS
+            | ENGINE
+            | {"serve/image_text_answers.py", "serve/enlarged_images.py"},
+        ),
     ],
 )
 def test_it_is_what_training_runs_and_nothing_heavy(main: str, modules: set[str]) -> None:
