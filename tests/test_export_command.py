@@ -135,8 +135,8 @@ def flow(_: pytest.MonkeyPatch) -> None:
     Path("params.yaml").write_text(text.replace("\nexport: null", '\n"export": null'))
 
 
-def sound(_: pytest.MonkeyPatch) -> None:
-    Path("params.yaml").write_text((Path(__file__).parent.parent / "recipes/audio-folder.yaml").read_text())
+def written(_: pytest.MonkeyPatch) -> None:
+    Path("params.yaml").write_text((Path(__file__).parent.parent / "recipes/sequence-csv.yaml").read_text())
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def sound(_: pytest.MonkeyPatch) -> None:
     [
         (without, "no no_such_package"),
         (flow, "no line that begins with `export:`"),
-        (sound, "preprocess.kind is audio"),
+        (written, "task.kind is sequence"),
     ],
 )
 @pytest.mark.parametrize("model", [None, "teacher"])

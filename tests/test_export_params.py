@@ -26,8 +26,6 @@ def read(recipe: str, tmp_path: Path, *edits: Edit) -> params.Params:
 
 TEXT = "recipes/reuters-r8-minilm.yaml"
 PROBLEMS: dict[str, tuple[str, Edit, str]] = {
-    "sound": ("recipes/audio-folder.yaml", lambda raw: None, "export: preprocess.kind is audio"),
-    "both": ("recipes/image-text-csv.yaml", lambda raw: None, "export: preprocess.kind is image_text"),
     "texts": ("recipes/sequence-csv.yaml", lambda raw: None, "export: task.kind is sequence"),
     "bf16": (
         TEXT,
@@ -54,7 +52,14 @@ def test_what_cannot_be_exported_is_refused(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "recipe", [TEXT, "recipes/digits-vit.yaml", "recipes/tokens-conll.yaml", "recipes/spans-squad.yaml"]
+    "recipe",
+    [
+        TEXT,
+        *(
+            f"recipes/{name}.yaml"
+            for name in ("digits-vit", "tokens-conll", "spans-squad", "audio-folder", "image-text-csv")
+        ),
+    ],
 )
 def test_what_can_is_not(recipe: str, tmp_path: Path) -> None:
     read(recipe, tmp_path, lambda raw: raw["promotion"].update(model="export"))

@@ -95,7 +95,7 @@ def test_its_version_has_the_card_of_its_model_with_a_section_on_the_export(
     (version,) = client.search_model_versions(f"name='{registered.name}'")
     assert version.tags["baton.model"] == "export" and "Cards: MODEL_CARD.md" in version.description
     assert any(key.startswith("figure.export/test_") for key in version.tags)
-    (card,) = (project.folder / "mlartifacts").rglob("MODEL_CARD.md")
+    (card,) = (project.folder / "mlartifacts").rglob("registry/*/MODEL_CARD.md")
     text = card.read_text()
     assert "## Export\n\nThis version is the student described above, exported: onnxruntime fp32" in text
     assert "On test 100.00% of its answers are those of the student" in text
@@ -122,8 +122,9 @@ def test_without_an_export_nothing_is_missed(project: Project) -> None:
     assert storage.read_json(project.folder / "metrics/export.json") == {}
     done = project.run(*BATON, "sync")
     assert done.returncode == 0 and "export" not in done.stdout, done.stdout
-    traced = project.run(*BATON, "trace", "models/student")
-    assert traced.returncode == 0 and "no run in this store" not in traced.stdout
+    for target in ("models/student", "HEAD", "models/export"):
+        traced = project.run(*BATON, "trace", target)
+        assert "no run in this store" not in traced.stdout, target
     project.edit(asked)
     assert project.repro() == [], "from DVC's run-cache"
     assert (project.folder / "models/export/model.onnx").is_file()

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from baton.lifecycle.tracing import upstream
+from baton.tracking import links, pipelines
 from baton.workspace import dvc_graph
 
 
@@ -49,6 +50,19 @@ def test_the_student_s_base_is_shown_if_params_name_one(monkeypatch: pytest.Monk
     del manifests["student/manifest.json"]
     base_of(graph, breaks)
     assert [line.split(" (")[0] for line in breaks] == ["data/base/student/manifest.json"] * own
+
+
+@pytest.mark.parametrize("made", [pipelines.EMPTY, "0123.dir"], ids=["null", "an export"])
+def test_a_stage_that_exported_nothing_needs_no_run(monkeypatch: pytest.MonkeyPatch, made: str) -> None:
+    monkeypatch.setattr(links, "maker", lambda *_: None)
+    outs = [{"path": pipelines.EXPORTED, "md5": made}]
+    graph = dvc_graph.Graph(json.dumps({"stages": {"export": {"deps": [], "outs": outs}}}), "a test")
+    store: Any = None
+    breaks: list[str] = []
+    upstream._upstream(store, graph, "export", set(), breaks)
+    assert [line.partition(" of a test")[0] for line in breaks] == [
+        "no run in this store made the outputs of export"
+    ] * (made != pipelines.EMPTY)
 
 
 def test_the_files_of_every_task_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:

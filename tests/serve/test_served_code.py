@@ -59,14 +59,13 @@ COMMON = {"__init__.py", "errors.py", "storage.py", "temporaries.py"} | {
     "texts/__init__.py",
     "texts/words.py",
 }
-PRECISION = {f"serve/{name}.py" for name in ("__init__", "packed_linear", "precision")}
-SETTINGS = {"serve/model_settings.py"}
 READER = COMMON | {
     *(f"texts/{name}.py" for name in ("__init__", "document_windows", "pair_windows")),
-    *("serve/__init__.py", "serve/text_reader.py"),
+    *("serve/__init__.py", "serve/model_settings.py", "serve/text_reader.py"),
 }
+PRECISION = {"serve/packed_linear.py", "serve/precision.py"}
 TEXT = READER | PRECISION | {"serve/text_encoder.py"}
-ANSWERS = {"serve/text_answers.py", "texts/unit_places.py"} | SETTINGS
+ANSWERS = {"serve/text_answers.py", "texts/unit_places.py"}
 ENGINE = {"engines/__init__.py", "engines/engine.py"}
 WEIGHTS = {"contracts/saved_weights.py"}  # of torch models
 SEQUENCES = COMMON - {"contracts/fitted_values.py"} | {
@@ -74,16 +73,15 @@ SEQUENCES = COMMON - {"contracts/fitted_values.py"} | {
     "contracts/tied_weights.py",
 }
 FILES = COMMON | {"tasks/served_files.py"}
-SOUNDS = FILES | {
-    *("serve/__init__.py", "serve/audio_answers.py"),
-    *SETTINGS,
+CLIPS = FILES | {
+    *("serve/__init__.py", "serve/audio_answers.py", "serve/model_settings.py"),
     *(f"sounds/{name}.py" for name in ("__init__", "audio_containers", "audio_decoding", "log_mel")),
     *("sounds/mpeg_frames.py", "sounds/ogg_pages.py"),
 }
-AUDIO = SOUNDS | {"serve/audio_requests.py"}
+AUDIO = CLIPS | {"serve/audio_requests.py"}
 WHISPER = AUDIO | {"sounds/whisper_frames.py"}
 PICTURES = FILES | {
-    *("serve/__init__.py", "serve/image_files.py", "serve/pixel_budget.py"),
+    *("serve/__init__.py", "serve/image_files.py", "serve/model_settings.py", "serve/pixel_budget.py"),
     *(f"images/{name}.py" for name in ("__init__", "bit_depth", "decoding", "framing", "opening", "pillow")),
 }
 IMAGES = PICTURES | PRECISION | {"serve/image_requests.py", "images/enlarging.py"}
@@ -106,22 +104,21 @@ print(json.dumps(sorted(name for name in sys.modules if name.startswith("baton_"
     ("main", "modules"),
     [
         ("serve/pyfunc.py", TEXT | ANSWERS),
-        ("serve/pyfunc_image.py", IMAGES | SETTINGS | {"serve/image_answers.py"}),
+        ("serve/pyfunc_image.py", IMAGES | {"serve/image_answers.py"}),
         ("serve/pyfunc_graph_text.py", READER - WEIGHTS | ANSWERS | ENGINE),
         (
             "serve/pyfunc_graph_image.py",
-            PICTURES - WEIGHTS | ENGINE | SETTINGS | {"serve/image_answers.py", "serve/enlarged_images.py"},
+            PICTURES - WEIGHTS | ENGINE | {"serve/image_answers.py", "serve/enlarged_images.py"},
         ),
         ("serve/pyfunc_sequence.py", SEQUENCES),
         ("serve/pyfunc_audio.py", AUDIO),
         ("serve/pyfunc_whisper.py", WHISPER),
-        ("serve/pyfunc_image_text.py", BOTH | SETTINGS | {"serve/image_text_answers.py"}),
-        ("serve/pyfunc_graph_audio.py", SOUNDS - WEIGHTS | ENGINE),
+        ("serve/pyfunc_image_text.py", BOTH | {"serve/image_text_answers.py"}),
+        ("serve/pyfunc_graph_audio.py", CLIPS - WEIGHTS | ENGINE),
         (
             "serve/pyfunc_graph_image_text.py",
-            (PICTURES | READER) - WEIGHTS
+            (READER | PICTURES) - WEIGHTS
             | ENGINE
-            | SETTINGS
             | {"serve/image_text_answers.py", "serve/enlarged_images.py"},
         ),
     ],

@@ -107,8 +107,12 @@ def open_pipeline(store: Store, opening: Mapping[str, Any], journal: str, earlie
 
 def wanted(lock: Lock) -> tuple[str, ...]:
     """Return the stages that have runs, by `dvc.lock`: `export` only if it exported a model."""
-    made = lock.get(EXPORT, {}).get("outs", {}).get(EXPORTED, EMPTY)
-    return STAGES if made == EMPTY else TRACKED
+    return TRACKED if tracked(EXPORT, lock.get(EXPORT, {}).get("outs", {})) else STAGES
+
+
+def tracked(stage: str, outs: Mapping[str, str]) -> bool:
+    """Return whether a stage with these outputs has a run."""
+    return stage in STAGES or (stage == EXPORT and outs.get(EXPORTED, EMPTY) != EMPTY)
 
 
 def until(stage: str) -> tuple[str, ...]:

@@ -50,9 +50,8 @@ def descendants(store: Store, digests: Iterable[str]) -> list[Node]:
 def _downstream(store: Store, lock: Graph, out: str, seen: set[str]) -> Iterator[Node]:
     """Yield the models logged from an output, their versions, and the stages that read it."""
     stage, path = lock.made(out) or ("", out)
-    run = (
-        links.maker(store, stage, {stage: {"outs": lock.outs(stage)}}) if stage in pipelines.TRACKED else None
-    )
+    outs = lock.outs(stage) if stage else {}
+    run = links.maker(store, stage, {stage: {"outs": outs}}) if pipelines.tracked(stage, outs) else None
     yield from models(store, run.info.run_id, path) if run else ()
     for reader in lock.readers(path):
         if reader not in seen:

@@ -37,7 +37,7 @@ def _upstream(store: Store, lock: Graph, stage: str, seen: set[str], breaks: lis
         return Node("stage", stage, {"see": "above"})
     seen.add(stage)
     facts: dict[str, Any] = {"params": lock.params(stage), "code": lock.code(stage), "outs": lock.outs(stage)}
-    if stage in pipelines.TRACKED:
+    if pipelines.tracked(stage, lock.outs(stage)):
         run = links.maker(store, stage, {stage: {"outs": lock.outs(stage)}})
         if run:
             facts["run"] = run.info.run_id
