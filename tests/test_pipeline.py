@@ -132,6 +132,7 @@ def copy_code(folder: Path) -> None:
     for name in (
         "dvc.yaml",
         "requirements.lock",
+        "requirements-export.lock",
         ".gitignore",
         ".dvcignore",
         ".dvc/config",
