@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -144,6 +145,32 @@ def test_a_port_in_use_is_one_error(tmp_path: Path) -> None:
         port = used.getsockname()[1]
         with pytest.raises(OutputError, match=f"port {port} cannot be used"):
             command._check_port(port)
+
+
+@pytest.mark.usefixtures("quiet_mlflow")
+@pytest.mark.parametrize("there", [False, True])
+def test_a_model_that_a_server_with_logins_denies_since_it_is_not_there(there: bool) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+
+    from baton.lifecycle.registry import Registry
+
+    class Client:
+        tracking_uri = "http://127.0.0.1:1"
+
+        def get_model_version_by_alias(self, name: str, alias: str) -> None:
+            raise MlflowException(f"Permission denied: {name} {alias}", PERMISSION_DENIED)
+
+        def search_registered_models(self, condition: str) -> list[str]:
+            assert condition == "name = 'story'"
+            return ["story"] if there else []
+
+    registry = Registry(SimpleNamespace(client=Client()), "story")  # type: ignore[arg-type]
+    if there:
+        with pytest.raises(MlflowException, match="Permission denied"):
+            registry.alias("champion")
+    else:
+        assert registry.alias("champion") is None
 
 
 @pytest.mark.slow

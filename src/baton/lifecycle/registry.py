@@ -19,6 +19,7 @@ CHALLENGER, CHAMPION = "challenger", "champion"
 CLEAN = Path("data/clean")
 SEED, SHA256, ROWS, PROFILE = "baton.seed", "baton.sha256", "training_rows.json", "profile.json"
 MISSING = "RESOURCE_DOES_NOT_EXIST"
+DENIED = "PERMISSION_DENIED"  # what a server with logins also answers about something that is not there
 GATE = "gate."  # prefix of the tags that the gate writes to a version
 PROMOTED, ROLLED_BACK = "promoted", "rolled_back"  # the value of `gate.verdict`; a tag
 
@@ -43,6 +44,10 @@ class Registry:
             return self.client.get_model_version_by_alias(self.name, name)
         except MlflowException as error:
             if error.error_code in {MISSING, "INVALID_PARAMETER_VALUE"}:  # no such model, no such alias
+                return None
+            if error.error_code == DENIED and not self.client.search_registered_models(
+                f"name = '{self.name}'"
+            ):
                 return None
             raise
 

@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 
 from baton import storage
 from baton.errors import ModelError, OutputError
-from baton.lifecycle.registry import CHAMPION, MISSING, SHA256, Registry, number
+from baton.lifecycle.registry import CHAMPION, DENIED, MISSING, SHA256, Registry, number
 from baton.tracking import model_files
 from baton.tracking.model_files import FILES_SHA256
 from baton.tracking.store import Store
@@ -134,7 +134,7 @@ def named(store: Store, uri: str) -> Named:
                 lambda digest: client.set_model_version_tag(name, own, FILES_SHA256, digest),
             )
     except MlflowException as error:
-        if error.error_code not in {MISSING, "INVALID_PARAMETER_VALUE"}:
+        if error.error_code not in {MISSING, DENIED, "INVALID_PARAMETER_VALUE"}:
             raise
     raise ModelError(
         f"there is no model {uri} in this store",

@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from baton import params, storage
 from baton.contracts import base_manifest
 from baton.errors import TrackingError, first_line
-from baton.lifecycle.registry import MISSING
+from baton.lifecycle.registry import DENIED, MISSING
 from baton.lifecycle.tracing import upstream
 from baton.lifecycle.tracing.target import Found, Node, of_model
 from baton.sources import trained_models
@@ -128,7 +128,7 @@ def behind(store: Store, base: Base, breaks: list[str]) -> Found | None:
     try:
         return of_model(store, model) if model else None
     except MlflowException as error:
-        if error.error_code != MISSING:
+        if error.error_code not in {MISSING, DENIED}:
             raise
         breaks.append(f"its run {model and model.source_run_id} is no longer in this store")
         return None
@@ -145,6 +145,10 @@ def _logged(store: Store, base: Base, breaks: list[str]) -> LoggedModel | None:
             told = "it is another model now"
         except TrackingError as error:
             told = first_line(error)
+        except MlflowException as error:
+            if error.error_code != DENIED:
+                raise
+            told = "it is not there, or this user may not see it"
     if same := store.models(f"tags.sha256 = '{base.sha256}'"):
         if base.stored:
             breaks.append(f"{told}; run {same[0].source_run_id} made the same bytes")

@@ -11,7 +11,7 @@ from mlflow.entities import LoggedModel, Run
 from mlflow.exceptions import MlflowException
 
 from baton.errors import DataError
-from baton.lifecycle.registry import MISSING, SHA256, Registry, number
+from baton.lifecycle.registry import DENIED, MISSING, SHA256, Registry, number
 from baton.tracking import links, pipelines
 from baton.tracking.store import Store
 from baton.tracking.stored_models import TEACHER_SHA256
@@ -139,7 +139,7 @@ def _logged(store: Store, model: str, asked: str) -> LoggedModel:
     try:
         return store.client.get_logged_model(model)
     except MlflowException as error:
-        if error.error_code != MISSING:
+        if error.error_code not in {MISSING, DENIED}:
             raise
         raise DataError(
             f"nothing is known about {asked}",
