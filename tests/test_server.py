@@ -19,13 +19,15 @@ import pytest
 
 from baton import params
 from baton.cli.server import command, passwords, postgres
-from baton.errors import OutputError
+from baton.errors import DataError, ModelError, OutputError
 from tests.test_pipeline import BATON, Project
 from tests.test_retrain import World, count_runs, small
 
 NO_SERVER = not shutil.which("initdb") and not list(postgres.DEBIAN.glob("*/bin/initdb"))
 installed = pytest.mark.skipif(NO_SERVER, reason="no PostgreSQL: apt install postgresql")
 WRITERS, POINTS = 8, 1000
+API = "/api/2.0/mlflow/"
+READ = f"{API}experiments/get?experiment_id=0"
 WRITE = """
 import sys
 from baton import params
@@ -91,8 +93,7 @@ class Server:
         if user is not None:
             headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
         connection = http.client.HTTPConnection(command.HOST, self.port, timeout=60)
-        path = "/api/2.0/mlflow/" + more.get("path", "experiments/get?experiment_id=0")
-        connection.request(more.get("method", "GET"), path, more.get("body"), headers)
+        connection.request(more.get("method", "GET"), more.get("path", READ), more.get("body"), headers)
         answer = connection.getresponse()
         found = answer.status, answer.read()
         connection.close()
@@ -187,11 +188,12 @@ def test_only_a_login_and_an_allowed_host_get_an_answer(server: Server) -> None:
     for host in ("evil.example", f"evil.example:{server.port}", "127.0.0.1:1", f"10.0.0.1:{server.port}"):
         status, body = server.status(name, secret, host)
         assert status == 403 and b"experiment" not in body, (host, body)
-    artifacts = "mlflow-artifacts/artifacts?path=0"
-    assert server.status(None, path=f"../{artifacts}")[0] in (401, 403, 404)
+    others = ("/", "/version", "/api/2.0/mlflow-artifacts/artifacts?path=0", f"{API}registered-models/search")
+    for path in (*others, "/api/2.0/mlflow-artifacts/artifacts/0/x", "/ajax-api/2.0/mlflow/users/current"):
+        assert server.status(None, path=path)[0] == 401, path
     body = json.dumps({"username": "more", "password": "twelve-letters"})
-    assert server.status(name, secret, method="POST", path="users/create", body=body)[0] == 403
-    assert server.status(None, method="POST", path="users/create", body=body)[0] == 401
+    assert server.status(name, secret, method="POST", path=f"{API}users/create", body=body)[0] == 403
+    assert server.status(None, method="POST", path=f"{API}users/create", body=body)[0] == 401
 
 
 @pytest.mark.slow
@@ -261,6 +263,26 @@ def test_every_metric_of_writers_at_the_same_time_is_there_once(server: Server) 
 @pytest.mark.slow
 @installed
 @pytest.mark.usefixtures("_logged_in", "quiet_mlflow")
+def test_what_is_not_there_is_missing_and_not_denied(server: Server) -> None:
+    from baton.lifecycle import verified
+    from baton.lifecycle.registry import Registry
+    from baton.lifecycle.tracing import target
+    from baton.tracking.store import open_store
+
+    store = open_store(params.MlflowTracking(kind="mlflow", uri=server.uri, experiment="missing"))
+    assert Registry(store, "nothing").alias("champion") is None
+    model = f"models:/m-{'0' * 32}"
+    for uri in ("models:/nothing/1", "models:/nothing@champion", model):
+        with pytest.raises(ModelError, match="there is no model"):
+            verified.named(store, uri)
+    for asked in (model, "0" * 32):
+        with pytest.raises(DataError, match="nothing is known"):
+            target.find(store, asked, Path.cwd())
+
+
+@pytest.mark.slow
+@installed
+@pytest.mark.usefixtures("_logged_in", "quiet_mlflow")
 def test_main_job_gate_retraining_and_trace_work_as_the_user_for_pipelines(
     tmp_path: Path, server: Server
 ) -> None:
@@ -308,7 +330,9 @@ def test_what_was_written_outlives_a_kill_and_nothing_of_the_server_does(tmp_pat
     assert server.process is not None
     password = server.login("client")["MLFLOW_TRACKING_PASSWORD"]
     body = json.dumps({"name": "kept"})
-    assert server.status("baton", password, method="POST", path="experiments/create", body=body)[0] == 200
+    assert (
+        server.status("baton", password, method="POST", path=f"{API}experiments/create", body=body)[0] == 200
+    )
     second = subprocess.run(
         [*BATON, "server", "--port", str(server.port)], cwd=server.folder, capture_output=True, check=False
     )
@@ -319,7 +343,9 @@ def test_what_was_written_outlives_a_kill_and_nothing_of_the_server_does(tmp_pat
     psutil.wait_procs(left, timeout=60)
     assert not [process for process in left if process.is_running() and process.status() != "zombie"]
     server.start()
-    status, found = server.status("baton", password, path="experiments/get-by-name?experiment_name=kept")
+    status, found = server.status(
+        "baton", password, path=f"{API}experiments/get-by-name?experiment_name=kept"
+    )
     assert status == 200 and b'"kept"' in found
     left = server.descendants()
     assert "the server has ended" in server.stop()
