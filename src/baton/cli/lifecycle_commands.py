@@ -72,6 +72,8 @@ def serve(model: str, host: str, port: int, abstain_below: float | None, out: Pa
         from baton.lifecycle.serving import container, launch
 
         folder, said = launch.prepared(store, model), launch.about(store, model, abstain_below)
+    if abstain_below is not None:
+        launch.check_abstention(folder)
     if out is not None:
         container.write(folder, said, out)
         console.say(

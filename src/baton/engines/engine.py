@@ -74,6 +74,8 @@ class _OnnxRuntime:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors
+        # Threads would spin for a while after a batch, on processors that others need.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from baton.params.fields import Section
 
 # What to add if a file of an earlier version, which had defaults, lacks a key.
 EARLIER = {
+    "export": "null",
     "task": "{kind: classes}",
     "tasks": "{}",
     "encoding": "auto",

@@ -22,6 +22,12 @@ def test_without_a_threshold_nobody_abstains() -> None:
     assert found == {"predictions": ROWS}
 
 
+def test_labels_are_sure_if_each_is() -> None:
+    rows = [{"probability_a": 0.01, "probability_b": 0.02}, {"probability_a": 0.99, "probability_b": 0.5}]
+    found = json.loads(answers.written(rows, {"abstain_below": 0.9}, several=True))
+    assert [row["abstains"] for row in found["predictions"]] == [False, True]
+
+
 def test_rows_without_probabilities_stay_as_they_are() -> None:
     assert json.loads(answers.written([{"price": 3.0}, 4], {"abstain_below": 0.9}))["predictions"] == [
         {"price": 3.0},

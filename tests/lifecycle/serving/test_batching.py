@@ -92,6 +92,15 @@ def test_a_fault_of_the_model_reaches_its_request_and_the_next_is_answered() -> 
     assert asyncio.run(run()) == ([1], 0)
 
 
+def test_a_fault_between_predictions_leaves_nobody_waiting() -> None:
+    async def run() -> list[Any]:
+        batcher = Batcher(lambda parsed: {"not": "a list"})  # type: ignore[arg-type, return-value]
+        asked = [batcher.answers({"inputs": ["a", "b"]}) for _ in range(3)]
+        return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
+
+    assert len(asyncio.run(run())) == 3
+
+
 def test_instances_are_inputs_if_they_are_values() -> None:
     kind = requests.JSON
     assert requests.parse(b'{"instances": ["a"], "params": {}}', kind, 1) == {"params": {}, "inputs": ["a"]}

@@ -68,6 +68,8 @@ def test_the_server_in_the_folder_answers_without_this_project(
     with pytest.raises(OutputError, match="exists"):
         container.write(logged, SAID, out)
     text = (out / "Dockerfile").read_text()
+    assert any(path.stat().st_mode & 0o777 == 0o600 for path in logged.rglob("*")), "only its owner reads it"
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in out.rglob("*"))
     for line in text.splitlines():
         if line.startswith("COPY"):
             assert (out / shlex.split(line)[1]).exists()

@@ -110,7 +110,7 @@ def _mlflow(folder: Path, port: int, session: str) -> Iterator[subprocess.Popen[
     words += ["--allowed-hosts", f"{HOST}:{port},localhost:{port}"]
     words += ["--artifacts-destination", str(folder / "artifacts")]
     line = ["setpriv", "--pdeathsig=TERM", sys.executable, "-m", "mlflow", "server", *words]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PG"))}
     own = {
         "MLFLOW_BACKEND_STORE_URI": _address(folder / "db", postgres.DATABASES[0]),
         "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
@@ -136,7 +136,8 @@ def _mlflow(folder: Path, port: int, session: str) -> Iterator[subprocess.Popen[
 
 def _address(data: Path, database: str) -> str:
     """Return a database's address, which holds no password: libpq reads it from `PGPASSFILE`."""
-    return f"postgresql+psycopg://{postgres.ROLE}@/{database}?host={quote(str(data), safe='')}"
+    where = f"host={quote(str(data), safe='')}&port={postgres.PORT}"
+    return f"postgresql+psycopg://{postgres.ROLE}@/{database}?{where}"
 
 
 def _check_port(port: int) -> None:

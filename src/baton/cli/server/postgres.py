@@ -23,7 +23,8 @@ from baton.errors import OutputError
 USER, ROLE = "postgres", "mlflow"  # the user and superuser, and the role that owns MLflow's databases
 DATABASES = ("mlflow", "mlflow_auth")
 DEBIAN = Path("/usr/lib/postgresql")
-SOCKET, LONGEST = ".s.PGSQL.5432", 107  # the socket's name, and the bytes of its path that the kernel takes
+PORT = 5432  # part of the socket's name; a PGPORT of the user's is for other servers
+SOCKET, LONGEST = f".s.PGSQL.{PORT}", 107  # and the bytes of its path that the kernel takes
 START_SECONDS = 120.0  # after a power cut it first replays its log
 SETTINGS = {
     "listen_addresses": "",
@@ -122,7 +123,7 @@ def prepare(data: Path, own: Passwords) -> None:
     from psycopg.sql import SQL, Identifier, Literal
 
     with psycopg.connect(
-        host=str(data), user=USER, password=own.postgres, dbname="postgres", autocommit=True
+        host=str(data), port=PORT, user=USER, password=own.postgres, dbname="postgres", autocommit=True
     ) as connection:
         if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [ROLE]).fetchall():
             # Only a verifier of the password, so that no log of statements can hold it.
@@ -139,7 +140,7 @@ def prepare(data: Path, own: Passwords) -> None:
 
 def _accepts(data: Path) -> bool:
     """Return whether the server takes connections."""
-    line = [str(programs(data) / "pg_isready"), "--quiet", "--host", str(data)]
+    line = [str(programs(data) / "pg_isready"), "--quiet", "--host", str(data), "--port", str(PORT)]
     return subprocess.run(line, check=False).returncode == 0
 
 

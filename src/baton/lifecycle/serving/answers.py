@@ -29,16 +29,17 @@ def about(fitted: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]
     )
 
 
-def written(predictions: list[Any], said: Mapping[str, Any]) -> str:
-    """Return the body of an answer."""
+def written(predictions: list[Any], said: Mapping[str, Any], several: bool = False) -> str:
+    """Return the body of an answer; `several`: whether a row may have several labels, or none."""
     least = said.get(ABSTAIN)
-    rows = predictions if least is None else [_judged(row, least) for row in predictions]
+    rows = predictions if least is None else [_judged(row, least, several) for row in predictions]
     return json.dumps({"predictions": rows} | dict(said))
 
 
-def _judged(row: Any, least: float) -> Any:
-    """Return a row with `abstains`, if it has probabilities."""
+def _judged(row: Any, least: float, several: bool) -> Any:
+    """Return a row with `abstains`, if it has probabilities: of each label, that it is there or not."""
     if not isinstance(row, dict):
         return row
     found = [value for name, value in row.items() if name.startswith(PROBABILITY)]
-    return row | {"abstains": max(found) < least} if found else row
+    sure = min((max(value, 1 - value) for value in found), default=0) if several else max(found, default=0)
+    return row | {"abstains": sure < least} if found else row

@@ -67,7 +67,9 @@ class Service:
         self.most = body_bytes(model)
         self.measures = Measures()
         self.room, self.batcher = Room(self.most), Batcher(self._predicted, self.measures.batch)
-        self.about = answers.about(getattr(model.unwrap_python_model(), "fitted", {}), about or {})
+        own = model.unwrap_python_model()
+        self.about = answers.about(getattr(own, "fitted", {}), about or {})
+        self.several = getattr(getattr(own, "task", None), "spec", None).__class__.__name__ == "Labels"
 
     async def invocations(self, request: Request) -> Response:
         """Answer a request."""
@@ -80,7 +82,7 @@ class Service:
                 del body
                 found = await self.batcher.answers(parsed)
                 rows = len(found)
-                text = await asyncio.to_thread(answers.written, found, self.about)
+                text = await asyncio.to_thread(answers.written, found, self.about, self.several)
                 response = Response(text, media_type=requests.JSON)
         except Refused as error:
             response = _refusal(error)

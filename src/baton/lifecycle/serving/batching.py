@@ -57,7 +57,11 @@ class Batcher:
         while self._waiting:
             batch = self._next()
             self._observed(len(batch))
-            for job, found in zip(batch, await asyncio.to_thread(self._computed, batch), strict=True):
+            try:
+                answers = await asyncio.to_thread(self._computed, batch)
+            except Exception as error:  # noqa: BLE001  such as no memory; whoever waits must hear of it
+                answers = [error for _ in batch]
+            for job, found in zip(batch, answers, strict=True):
                 if job.answers.done():  # its client is gone
                     continue
                 if isinstance(found, BaseException):

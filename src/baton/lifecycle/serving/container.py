@@ -64,6 +64,8 @@ def write(folder: Path, said: Mapping[str, Any], out: Path) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         (temporary / "Dockerfile").write_text(dockerfile(said), encoding="utf-8")
+        for path in temporary.rglob("*"):  # the container's user owns nothing; safetensors writes for its own
+            path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def dockerfile(said: Mapping[str, Any]) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from baton import storage, tracking
+from baton.contracts import task_spec
+from baton.errors import ParamsError
 from baton.lifecycle import verified
 from baton.lifecycle.registry import SHA256
 from baton.lifecycle.serving import answers
@@ -55,6 +57,23 @@ def about(store: Store, uri: str, abstain_below: float | None) -> dict[str, Any]
     known = {"name": name, "version": version} if version else {"id": name}
     sha256 = {"sha256": model.tags[SHA256]} if SHA256 in model.tags else {}
     return {"model": known | sha256} | ({} if abstain_below is None else {answers.ABSTAIN: abstain_below})
+
+
+def check_abstention(folder: Path) -> None:
+    """Refuse a threshold for a model whose answers have no probabilities.
+
+    Raises:
+        ParamsError: its task has none.
+    """
+    path = next(folder.glob("artifacts/**/baton.json"))
+    kind = task_spec.read(storage.read_json(path)).kind
+    if kind not in {"classes", "labels"}:
+        raise ParamsError(
+            "--abstain-below needs probabilities",
+            got=f"a model of the task {kind}",
+            expected="one of classes or labels",
+            hint="leave the option out",
+        )
 
 
 def command(folder: Path, host: str, port: int) -> list[str]:
