@@ -72,7 +72,7 @@ class Server:
         done = subprocess.run(
             [*BATON, "server", "--stop"], cwd=self.folder, capture_output=True, text=True, check=True
         )
-        if self.process is not None:
+        if self.process is not None and self.process.returncode is None:
             self.rest, _ = self.process.communicate()
         return done.stdout
 
@@ -277,7 +277,7 @@ def test_what_is_not_there_is_missing_and_not_denied(server: Server) -> None:
             verified.named(store, uri)
     for asked in (model, "0" * 32):
         with pytest.raises(DataError, match="nothing is known"):
-            target.find(store, asked, Path.cwd())
+            target.resolve(store, asked, Path.cwd())
 
 
 @pytest.mark.slow
@@ -324,8 +324,11 @@ def told(project: Project, *words: str) -> str:
 
 @pytest.mark.slow
 @installed
-def test_what_was_written_outlives_a_kill_and_nothing_of_the_server_does(tmp_path: Path) -> None:
+def test_what_was_written_outlives_a_kill_and_nothing_of_the_server_does(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     server = Server(tmp_path / "project")
+    request.addfinalizer(server.stop)
     server.start()
     assert server.process is not None
     password = server.login("client")["MLFLOW_TRACKING_PASSWORD"]
