@@ -97,7 +97,7 @@ def test_an_experiment_holds_no_token(planted: Path) -> None:
     for name in (*FILES, "dvc.lock", "params.yaml"):
         (copy / name).parent.mkdir(exist_ok=True)
         (copy / name).write_bytes((planted / name).read_bytes())
-    commit = experiments.record(copy, "one", [])
+    commit = experiments.record(copy, "one", [], "baton compare")
     shown = git("show", commit).decode()
     assert "# edited" in shown and TOKEN not in shown
     assert TOKEN.encode() not in git("cat-file", "--batch-all-objects", "--batch")
