@@ -139,7 +139,7 @@ def prepare(data: Path, own: Passwords) -> None:
 
 def _accepts(data: Path) -> bool:
     """Return whether the server takes connections."""
-    line = [programs(data) / "pg_isready", "--quiet", "--host", data]
+    line = [str(programs(data) / "pg_isready"), "--quiet", "--host", str(data)]
     return subprocess.run(line, check=False).returncode == 0
 
 
