@@ -299,6 +299,59 @@ def test_parts_of_another_job_are_refused(
     job.predict(own)
 
 
+def test_parts_of_an_unknown_job_are_not_taken(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = jobs.write_table(tmp_path / "in.csv")
+    whole, own = (jobs.options(models["text"], table, tmp_path / name) for name in ("whole.csv", "out.csv"))
+    job.predict(whole)
+    other = jobs.options(models["other"], table, tmp_path / "out.csv")
+    assert jobs.killed(other, lambda: dies(monkeypatch, "after a part")) == signal.SIGKILL
+    (tmp_path / "out.csv.parts/manifest.json").unlink()
+    job.predict(own)
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_a_part_of_another_job_is_computed_again(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that nobody should have started twice wrote it; also a part of no known job, or half of one."""
+    table = jobs.write_table(tmp_path / "in.csv")
+    job.predict(jobs.options(models["text"], table, tmp_path / "whole.csv"))
+    for name, model in (("out.csv", "text"), ("other.csv", "other")):
+        own = jobs.options(models[model], table, tmp_path / name)
+        assert jobs.killed(own, lambda: dies(monkeypatch, "after a part")) == signal.SIGKILL
+    here, there = tmp_path / "out.csv.parts", tmp_path / "other.csv.parts"
+    shutil.copy(there / "part-00000000.parquet", here)
+    path = here / "part-00000001.parquet"
+    pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    (here / "part-00000002.parquet").write_bytes(b"PAR1")
+    job.predict(jobs.options(models["text"], table, tmp_path / "out.csv"))
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_parts_that_are_half_removed_are_not_taken(models: Models, tmp_path: Path) -> None:
+    table = jobs.write_table(tmp_path / "in.csv")
+    job.predict(jobs.options(models["other"], table, tmp_path / "whole.csv"))
+    removed = shutil.rmtree
+
+    def dies_early() -> None:
+        def half(folder: Path, *_: Any, **__: Any) -> None:
+            (Path(folder) / "manifest.json").unlink()
+            jobs.die()
+
+        parts.shutil.rmtree = half  # type: ignore[attr-defined]
+
+    own = jobs.options(models["text"], table, tmp_path / "out.csv")
+    assert jobs.killed(own, dies_early) == signal.SIGKILL and shutil.rmtree is removed
+    assert not (tmp_path / "out.csv.parts").exists(), "its name goes first"
+    (tmp_path / "out.csv").unlink()
+    job.predict(jobs.options(models["other"], table, tmp_path / "out.csv"))
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    names = ("in.csv", "out.csv", "out.csv.json", "whole.csv", "whole.csv.json")
+    assert {path.name for path in tmp_path.iterdir()} == {*names}
+
+
 # ---- shards ------------------------------------------------------------------------------------------------
 
 
@@ -323,6 +376,49 @@ def test_a_second_job_of_a_shard_is_refused(models: Models, tmp_path: Path) -> N
         job.predict(jobs.options(models["text"], tmp_path / "in.csv", tmp_path / "out.csv", shard="2/2"))
     job.predict(own)
     assert len(jobs.read(tmp_path / "out.csv")) == 30
+
+
+@pytest.mark.parametrize("moment", ["before a part", "before the join"])
+def test_a_shard_stops_when_another_job_has_finished(
+    models: Models,
+    answerers: dict[str, Answerer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+    moment: str,
+) -> None:
+    table = jobs.write_table(tmp_path / "in.csv")
+    whole, every = (jobs.options(models["text"], table, tmp_path / name) for name in ("whole.csv", "out.csv"))
+    job.predict(whole)
+    target, name = (answerers["text"], "of") if moment == "before a part" else (job, "_join")
+    original = getattr(target, name)
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.setattr(target, name, original)
+        job.predict(every)
+        capsys.readouterr()
+        return original(*arguments)
+
+    monkeypatch.setattr(target, name, overtaken)
+    job.predict(jobs.options(models["text"], table, tmp_path / "out.csv", shard="1/2"))
+    assert "another job has finished" in capsys.readouterr().out
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert not [*tmp_path.glob("*parts*")]
+
+
+def test_a_job_whose_parts_are_removed_says_so(
+    models: Models, answerers: dict[str, Answerer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = answerers["text"].of
+
+    def of(*arguments: Any) -> Any:
+        shutil.rmtree(tmp_path / "out.csv.parts")
+        return original(*arguments)
+
+    monkeypatch.setattr(answerers["text"], "of", of)
+    table = jobs.write_table(tmp_path / "in.csv")
+    with pytest.raises(OutputError, match=r"out.csv.parts was removed"):
+        job.predict(jobs.options(models["text"], table, tmp_path / "out.csv"))
 
 
 # ---- errors ------------------------------------------------------------------------------------------------
