@@ -438,11 +438,12 @@ def test_a_job_whose_parts_are_removed_says_so(
 def test_what_cannot_work_is_said_at_once(
     models: Models, tmp_path: Path, changed: dict[str, Any], error: type[BatonError], said: str
 ) -> None:
-    (tmp_path / "in.csv").write_text("text,label\nwheat,grain\n")
-    source = tmp_path / changed.pop("source", "in.csv")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/in.csv").write_text("text,label\nwheat,grain\n")
+    source = tmp_path / "in" / changed.pop("source", "in.csv")
     with pytest.raises(error, match=said):
         job.predict(jobs.options(models["text"], source, tmp_path / "out.csv", **changed))
-    assert {path.name for path in tmp_path.iterdir()} == {"in.csv"}
+    assert {path.name for path in tmp_path.rglob("*")} == {"in", "in.csv"}
 
 
 @pytest.mark.parametrize(
@@ -450,9 +451,20 @@ def test_what_cannot_work_is_said_at_once(
 )
 def test_invalid_options_are_refused(tmp_path: Path, changed: dict[str, Any]) -> None:
     with pytest.raises(ParamsError):
-        jobs.options(tmp_path, tmp_path, tmp_path / "out.csv", **changed)
+        jobs.options(tmp_path, tmp_path / "in", tmp_path / "out.csv", **changed)
     with pytest.raises(ParamsError, match="no known suffix"):
-        jobs.options(tmp_path, tmp_path, tmp_path / "out.xlsx")
+        jobs.options(tmp_path, tmp_path / "in", tmp_path / "out.xlsx")
+
+
+def test_an_output_in_the_input_is_refused(tmp_path: Path) -> None:
+    """Its parts would be rows."""
+    (tmp_path / "in/deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    for out in ("in/out.csv", "in/deep/out.csv", "link/out.csv", "in/deep/../.out.csv"):
+        with pytest.raises(ParamsError, match="--out lies in the input"):
+            jobs.options(tmp_path, tmp_path / "in", tmp_path / out)
+    for out in ("in.csv", "input/out.csv", "in/../out.csv"):
+        jobs.options(tmp_path, tmp_path / "in", tmp_path / out)
 
 
 def test_an_input_that_changes_meanwhile_is_refused(
