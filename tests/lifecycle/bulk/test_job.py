@@ -112,6 +112,13 @@ def test_nulls_of_parquet_and_integer_ids(models: Models, tmp_path: Path) -> Non
     ]
 
 
+def test_ids_beyond_64_bits_with_a_sign_are_text(models: Models, tmp_path: Path) -> None:
+    columns = {"text": ["wheat", "port", "trade"], "id": pa.array([7, 2**64 - 1, None], pa.uint64())}
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    job.predict(jobs.options(models["text"], tmp_path / "in.parquet", tmp_path / "out.parquet"))
+    assert pq.read_table(tmp_path / "out.parquet")["id"].to_pylist() == ["7", str(2**64 - 1), None]
+
+
 def test_a_folder_of_images(models: Models, answerers: dict[str, Answerer], tmp_path: Path) -> None:
     folder = tmp_path / "in"
     pictures = {f"{n % 2}/{n}.png": files.encoded(files.COLOURS // (n + 1)) for n in range(6)}
