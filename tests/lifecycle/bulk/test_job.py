@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -488,6 +489,23 @@ def test_an_input_that_changes_meanwhile_is_refused(
     with pytest.raises(DataError, match="changed while it was read"):
         job.predict(jobs.options(models["text"], table, tmp_path / "out.csv"))
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_precision_that_a_model_cannot_have_is_refused(models: Models, tmp_path: Path) -> None:
+    """A model without that setting computes in fp32 if it is torch's, and as it was exported if not."""
+    folder = tmp_path / "model"
+    shutil.copytree(models["text"], folder)
+    record = folder / "MLmodel"
+    record.write_text(re.sub(r"\n *precision: fp32\n", "\n", record.read_text()))
+    for precision in ("auto", "fp32"):
+        assert Answerer(folder, precision, None).precision == "as the model has it"
+    with pytest.raises(ModelError, match=r"precision[\s\S]*bf16[\s\S]*auto, fp32"):
+        Answerer(folder, "bf16", None)
+    (path,) = folder.glob("artifacts/*/baton.json")
+    storage.write_json(path, storage.read_json(path) | {"graph": {}})
+    for precision in ("fp32", "bf16"):
+        with pytest.raises(ModelError, match=rf"precision[\s\S]*{precision}[\s\S]*auto\n"):
+            Answerer(folder, precision, None)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
