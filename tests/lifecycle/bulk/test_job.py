@@ -181,6 +181,30 @@ def test_a_row_that_only_the_model_refuses_is_found(answerers: dict[str, Answere
     assert errors[1] == "one is odd"
 
 
+def test_a_broken_image_costs_one_batch() -> None:
+    from baton.lifecycle.bulk.rows import Row
+
+    asked: list[int] = []
+
+    class Images:
+        def predict(self, values: list[bytes], params: Any = None) -> pd.DataFrame:
+            asked.append(len(values))
+            if b"broken" in values:
+                raise ValueError(f"row {values.index(b'broken')} is no image")
+            return pd.DataFrame({"label": ["x"] * len(values)})
+
+    own = Answerer.__new__(Answerer)
+    own.refusals, own.reads, own.columns = (ValueError,), ("image",), {"label": "string"}  # type: ignore[assignment]
+    own.kind, own.params, own.config, own.model = "images", {}, {}, Images()
+    rows = [Row({"image": b"broken" if place == 5 else b"good"}) for place in range(96)]
+    assert [*map(bool, own.of(rows, Path())[1])] == [place == 5 for place in range(96)]
+    assert asked == [32, 1, 1, 31, 32, 32]
+    asked.clear()
+    own.params = {"batch_size": 48}
+    own.of(rows, Path())
+    assert asked == [48, 1, 1, 47, 48]
+
+
 # ---- killed jobs -------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,9 @@ from baton.tracking import served_inputs
 
 INPUTS = {"text": ("text",), "images": ("image",), "audio": ("audio",), "image_text": ("image", "text")}
 FILES = ("image", "audio")
-PIECE = 64  # rows with files that a model gets at once: where one is refused, few are computed again
+PIECE = (
+    32  # rows with files that a model gets at once, its batch: where one is refused, few are computed again
+)
 TYPES = {"string": "string", "long": "int64", "double": "float64", "integer": "int64", "float": "float64"}
 NAMED = re.compile(r"\brow (\d+)\b")
 MOST = 500  # characters of a reason
@@ -73,7 +75,7 @@ class Answerer:
         """
         errors = [row.error or self._fault(row) for row in rows]
         good = [place for place, error in enumerate(errors) if not error]
-        size = PIECE if {*FILES} & {*self.reads} else len(good)
+        size = self.params.get("batch_size", PIECE) if {*FILES} & {*self.reads} else len(good)
         found: list[pd.DataFrame] = []
         for start in range(0, len(good), max(size, 1)):
             piece = good[start : start + size]
