@@ -6,6 +6,7 @@ import pytest
 from optuna.trial import TrialState
 
 from baton.tune import proposals, study
+from baton.tune.claims import Release
 from tests.tune import made_up
 from tests.tune.made_up import asked, finish, open_study, told
 
@@ -104,3 +105,25 @@ def test_a_trial_that_failed_counts_and_is_not_tried_again(tmp_path: Path) -> No
             one.ended(work, made_up.outcome(work, asked()))
     assert one.done and one.winner() == 0
     assert one.trials[1].user_attrs[study.ERROR] == "training diverged"
+
+
+def test_a_trial_that_ends_meanwhile_is_not_given_out_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its worker records the end and gives the lock back after another worker has read it as running."""
+    first, second = open_study(tmp_path / "study", asked()), open_study(tmp_path / "study", asked())
+    begun = first.next(made_up.RECIPE)
+    assert begun is not None and begun.number == 0
+    take = second.claims.take
+
+    def late(name: str) -> Release | None:
+        if first.trials[0].state is TrialState.RUNNING:
+            first.ended(begun, made_up.outcome(begun, asked()))
+        return take(name)
+
+    monkeypatch.setattr(second.claims, "take", late)
+    found = second.next(made_up.RECIPE)
+    assert found is not None and found.number == 1
+    released = take("trial-0")
+    assert released is not None, "the lock of the ended trial is free"
+    released()

@@ -188,6 +188,9 @@ class Study:
             release = self.claims.take(f"{'repeat' if seed is not None else 'trial'}-{own.number}")
             if release is None:
                 continue
+            if kept._storage.get_trial(own._trial_id).state in ENDED:  # since `there` was read
+                release()
+                continue
             if own.state is TrialState.WAITING:
                 kept._storage.set_trial_state_values(own._trial_id, TrialState.RUNNING)
             values = dict(own.params)

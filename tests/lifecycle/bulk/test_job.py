@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -112,6 +113,13 @@ def test_nulls_of_parquet_and_integer_ids(models: Models, tmp_path: Path) -> Non
     ]
 
 
+def test_ids_beyond_64_bits_with_a_sign_are_text(models: Models, tmp_path: Path) -> None:
+    columns = {"text": ["wheat", "port", "trade"], "id": pa.array([7, 2**64 - 1, None], pa.uint64())}
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    job.predict(jobs.options(models["text"], tmp_path / "in.parquet", tmp_path / "out.parquet"))
+    assert pq.read_table(tmp_path / "out.parquet")["id"].to_pylist() == ["7", str(2**64 - 1), None]
+
+
 def test_a_folder_of_images(models: Models, answerers: dict[str, Answerer], tmp_path: Path) -> None:
     folder = tmp_path / "in"
     pictures = {f"{n % 2}/{n}.png": files.encoded(files.COLOURS // (n + 1)) for n in range(6)}
@@ -171,6 +179,30 @@ def test_a_row_that_only_the_model_refuses_is_found(answerers: dict[str, Answere
         assert [*map(bool, errors)] == [False, True, False, False, True, False, True]
         assert frame["label"].dropna().tolist() == ["a", "c", "d", "f"]
     assert errors[1] == "one is odd"
+
+
+def test_a_broken_image_costs_one_batch() -> None:
+    from baton.lifecycle.bulk.rows import Row
+
+    asked: list[int] = []
+
+    class Images:
+        def predict(self, values: list[bytes], params: Any = None) -> pd.DataFrame:
+            asked.append(len(values))
+            if b"broken" in values:
+                raise ValueError(f"row {values.index(b'broken')} is no image")
+            return pd.DataFrame({"label": ["x"] * len(values)})
+
+    own = Answerer.__new__(Answerer)
+    own.refusals, own.reads, own.columns = (ValueError,), ("image",), {"label": "string"}  # type: ignore[assignment]
+    own.kind, own.params, own.config, own.model = "images", {}, {}, Images()
+    rows = [Row({"image": b"broken" if place == 5 else b"good"}) for place in range(96)]
+    assert [*map(bool, own.of(rows, Path())[1])] == [place == 5 for place in range(96)]
+    assert asked == [32, 1, 1, 31, 32, 32]
+    asked.clear()
+    own.params = {"batch_size": 48}
+    own.of(rows, Path())
+    assert asked == [48, 1, 1, 47, 48]
 
 
 # ---- killed jobs -------------------------------------------------------------------------------------------
@@ -299,6 +331,59 @@ def test_parts_of_another_job_are_refused(
     job.predict(own)
 
 
+def test_parts_of_an_unknown_job_are_not_taken(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = jobs.write_table(tmp_path / "in.csv")
+    whole, own = (jobs.options(models["text"], table, tmp_path / name) for name in ("whole.csv", "out.csv"))
+    job.predict(whole)
+    other = jobs.options(models["other"], table, tmp_path / "out.csv")
+    assert jobs.killed(other, lambda: dies(monkeypatch, "after a part")) == signal.SIGKILL
+    (tmp_path / "out.csv.parts/manifest.json").unlink()
+    job.predict(own)
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_a_part_of_another_job_is_computed_again(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that nobody should have started twice wrote it; also a part of no known job, or half of one."""
+    table = jobs.write_table(tmp_path / "in.csv")
+    job.predict(jobs.options(models["text"], table, tmp_path / "whole.csv"))
+    for name, model in (("out.csv", "text"), ("other.csv", "other")):
+        own = jobs.options(models[model], table, tmp_path / name)
+        assert jobs.killed(own, lambda: dies(monkeypatch, "after a part")) == signal.SIGKILL
+    here, there = tmp_path / "out.csv.parts", tmp_path / "other.csv.parts"
+    shutil.copy(there / "part-00000000.parquet", here)
+    path = here / "part-00000001.parquet"
+    pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    (here / "part-00000002.parquet").write_bytes(b"PAR1")
+    job.predict(jobs.options(models["text"], table, tmp_path / "out.csv"))
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_parts_that_are_half_removed_are_not_taken(models: Models, tmp_path: Path) -> None:
+    table = jobs.write_table(tmp_path / "in.csv")
+    job.predict(jobs.options(models["other"], table, tmp_path / "whole.csv"))
+    removed = shutil.rmtree
+
+    def dies_early() -> None:
+        def half(folder: Path, *_: Any, **__: Any) -> None:
+            (Path(folder) / "manifest.json").unlink()
+            jobs.die()
+
+        parts.shutil.rmtree = half  # type: ignore[attr-defined]
+
+    own = jobs.options(models["text"], table, tmp_path / "out.csv")
+    assert jobs.killed(own, dies_early) == signal.SIGKILL and shutil.rmtree is removed
+    assert not (tmp_path / "out.csv.parts").exists(), "its name goes first"
+    (tmp_path / "out.csv").unlink()
+    job.predict(jobs.options(models["other"], table, tmp_path / "out.csv"))
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    names = ("in.csv", "out.csv", "out.csv.json", "whole.csv", "whole.csv.json")
+    assert {path.name for path in tmp_path.iterdir()} == {*names}
+
+
 # ---- shards ------------------------------------------------------------------------------------------------
 
 
@@ -325,6 +410,49 @@ def test_a_second_job_of_a_shard_is_refused(models: Models, tmp_path: Path) -> N
     assert len(jobs.read(tmp_path / "out.csv")) == 30
 
 
+@pytest.mark.parametrize("moment", ["before a part", "before the join"])
+def test_a_shard_stops_when_another_job_has_finished(
+    models: Models,
+    answerers: dict[str, Answerer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+    moment: str,
+) -> None:
+    table = jobs.write_table(tmp_path / "in.csv")
+    whole, every = (jobs.options(models["text"], table, tmp_path / name) for name in ("whole.csv", "out.csv"))
+    job.predict(whole)
+    target, name = (answerers["text"], "of") if moment == "before a part" else (job, "_join")
+    original = getattr(target, name)
+
+    def overtaken(*arguments: Any) -> Any:
+        monkeypatch.setattr(target, name, original)
+        job.predict(every)
+        capsys.readouterr()
+        return original(*arguments)
+
+    monkeypatch.setattr(target, name, overtaken)
+    job.predict(jobs.options(models["text"], table, tmp_path / "out.csv", shard="1/2"))
+    assert "another job has finished" in capsys.readouterr().out
+    assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert not [*tmp_path.glob("*parts*")]
+
+
+def test_a_job_whose_parts_are_removed_says_so(
+    models: Models, answerers: dict[str, Answerer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = answerers["text"].of
+
+    def of(*arguments: Any) -> Any:
+        shutil.rmtree(tmp_path / "out.csv.parts")
+        return original(*arguments)
+
+    monkeypatch.setattr(answerers["text"], "of", of)
+    table = jobs.write_table(tmp_path / "in.csv")
+    with pytest.raises(OutputError, match=r"out.csv.parts was removed"):
+        job.predict(jobs.options(models["text"], table, tmp_path / "out.csv"))
+
+
 # ---- errors ------------------------------------------------------------------------------------------------
 
 
@@ -342,11 +470,12 @@ def test_a_second_job_of_a_shard_is_refused(models: Models, tmp_path: Path) -> N
 def test_what_cannot_work_is_said_at_once(
     models: Models, tmp_path: Path, changed: dict[str, Any], error: type[BatonError], said: str
 ) -> None:
-    (tmp_path / "in.csv").write_text("text,label\nwheat,grain\n")
-    source = tmp_path / changed.pop("source", "in.csv")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/in.csv").write_text("text,label\nwheat,grain\n")
+    source = tmp_path / "in" / changed.pop("source", "in.csv")
     with pytest.raises(error, match=said):
         job.predict(jobs.options(models["text"], source, tmp_path / "out.csv", **changed))
-    assert {path.name for path in tmp_path.iterdir()} == {"in.csv"}
+    assert {path.name for path in tmp_path.rglob("*")} == {"in", "in.csv"}
 
 
 @pytest.mark.parametrize(
@@ -354,9 +483,20 @@ def test_what_cannot_work_is_said_at_once(
 )
 def test_invalid_options_are_refused(tmp_path: Path, changed: dict[str, Any]) -> None:
     with pytest.raises(ParamsError):
-        jobs.options(tmp_path, tmp_path, tmp_path / "out.csv", **changed)
+        jobs.options(tmp_path, tmp_path / "in", tmp_path / "out.csv", **changed)
     with pytest.raises(ParamsError, match="no known suffix"):
-        jobs.options(tmp_path, tmp_path, tmp_path / "out.xlsx")
+        jobs.options(tmp_path, tmp_path / "in", tmp_path / "out.xlsx")
+
+
+def test_an_output_in_the_input_is_refused(tmp_path: Path) -> None:
+    """Its parts would be rows."""
+    (tmp_path / "in/deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    for out in ("in/out.csv", "in/deep/out.csv", "link/out.csv", "in/deep/../.out.csv"):
+        with pytest.raises(ParamsError, match="--out lies in the input"):
+            jobs.options(tmp_path, tmp_path / "in", tmp_path / out)
+    for out in ("in.csv", "input/out.csv", "in/../out.csv"):
+        jobs.options(tmp_path, tmp_path / "in", tmp_path / out)
 
 
 def test_an_input_that_changes_meanwhile_is_refused(
@@ -373,6 +513,23 @@ def test_an_input_that_changes_meanwhile_is_refused(
     with pytest.raises(DataError, match="changed while it was read"):
         job.predict(jobs.options(models["text"], table, tmp_path / "out.csv"))
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_precision_that_a_model_cannot_have_is_refused(models: Models, tmp_path: Path) -> None:
+    """A model without that setting computes in fp32 if it is torch's, and as it was exported if not."""
+    folder = tmp_path / "model"
+    shutil.copytree(models["text"], folder)
+    record = folder / "MLmodel"
+    record.write_text(re.sub(r"\n *precision: fp32\n", "\n", record.read_text()))
+    for precision in ("auto", "fp32"):
+        assert Answerer(folder, precision, None).precision == "as the model has it"
+    with pytest.raises(ModelError, match=r"precision[\s\S]*bf16[\s\S]*auto, fp32"):
+        Answerer(folder, "bf16", None)
+    (path,) = folder.glob("artifacts/*/baton.json")
+    storage.write_json(path, storage.read_json(path) | {"graph": {}})
+    for precision in ("fp32", "bf16"):
+        with pytest.raises(ModelError, match=rf"precision[\s\S]*{precision}[\s\S]*auto\n"):
+            Answerer(folder, precision, None)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from baton import storage
+from baton.engines import engine
 from baton.errors import ModelError, visible
 from baton.lifecycle.bulk.rows import Row
 from baton.tasks import answers
@@ -19,7 +20,9 @@ from baton.tracking import served_inputs
 
 INPUTS = {"text": ("text",), "images": ("image",), "audio": ("audio",), "image_text": ("image", "text")}
 FILES = ("image", "audio")
-PIECE = 64  # rows with files that a model gets at once: where one is refused, few are computed again
+PIECE = (
+    32  # rows with files that a model gets at once, its batch: where one is refused, few are computed again
+)
 TYPES = {"string": "string", "long": "int64", "double": "float64", "integer": "int64", "float": "float64"}
 NAMED = re.compile(r"\brow (\d+)\b")
 MOST = 500  # characters of a reason
@@ -35,7 +38,7 @@ class Answerer:
 
         Args:
             folder: with the file MLmodel.
-            precision: `auto`, `bf16` or `fp32`; `auto` is fp32 for a model that cannot compute otherwise.
+            precision: `auto`, `bf16` or `fp32`; `auto` is that of a model without a choice.
             batch_size: rows that are computed together; None: the model's own.
 
         Raises:
@@ -48,6 +51,8 @@ class Answerer:
         self.refusals = (ValueError, TypeError, MlflowException)
         about = Model.load(str(folder))
         config = about.flavors["python_function"].get("config") or {}
+        if PRECISION not in config:
+            _check_fixed(folder, precision)
         self.config = config | ({PRECISION: precision} if PRECISION in config else {})
         self.kind, self.reads = _reads(
             folder, config, len(about.signature.inputs.inputs) if about.signature else 1
@@ -70,7 +75,7 @@ class Answerer:
         """
         errors = [row.error or self._fault(row) for row in rows]
         good = [place for place, error in enumerate(errors) if not error]
-        size = PIECE if {*FILES} & {*self.reads} else len(good)
+        size = self.params.get("batch_size", PIECE) if {*FILES} & {*self.reads} else len(good)
         found: list[pd.DataFrame] = []
         for start in range(0, len(good), max(size, 1)):
             piece = good[start : start + size]
@@ -154,10 +159,29 @@ def _file(value: Any, base: Path) -> Any:
     return value
 
 
+def _check_fixed(folder: Path, precision: str) -> None:
+    """Refuse what a model without that setting cannot have: torch's compute in fp32, exports in their own.
+
+    Raises:
+        ModelError: the precision is another.
+    """
+    described = _described(folder)
+    possible = ("auto", "fp32") if described and engine.KEY not in described else ("auto",)
+    if precision not in possible:
+        problem, hint = f"{folder} has a fixed precision", "leave --precision out"
+        raise ModelError(problem, got=precision, expected=", ".join(possible), hint=hint)
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    """Return the model's baton.json; empty if there is none."""
+    found = sorted(folder.glob("artifacts/**/baton.json"))
+    return dict(storage.read_json(found[0])) if found else {}
+
+
 def _reads(folder: Path, config: Mapping[str, Any], inputs: int) -> tuple[str, tuple[str, ...]]:
     """Return what kind of input a model has, and the names of what it reads of a row."""
-    if described := sorted(folder.glob("artifacts/**/baton.json")):
-        kind = served_inputs.kind(storage.read_json(described[0]))
+    if described := _described(folder):
+        kind = served_inputs.kind(described)
     elif "max_pixels" in config:
         kind = "image_text" if "max_characters" in config else "images"
     else:

@@ -47,7 +47,7 @@ class Source:
     kind: str
     columns: Mapping[str, str]  # what a model reads -> the column that has it
     id: str | None
-    integer_id: bool  # whether ids are integers, in a Parquet table
+    integer_id: bool  # whether ids are integers of 64 bits with a sign, in a Parquet table
 
     def rows(self) -> Iterator[Row]:
         """Yield all rows in order.
@@ -91,10 +91,8 @@ def opened(path: Path, columns: Mapping[str, str], id_: str | None) -> Source:
     if missing := [one for one in wanted if found.count(one) != 1]:
         raise _missing(path, missing[0], found)
     known = id_ or (ID if found.count(ID) == 1 and ID not in columns.values() else None)
-    whole = kind == "parquet" and known is not None
-    return Source(
-        path, kind, columns, known, whole and pa.types.is_integer(pq.read_schema(path).field(known).type)
-    )
+    integers = kind == "parquet" and known is not None and _fits(pq.read_schema(path).field(known).type)
+    return Source(path, kind, columns, known, integers)
 
 
 def digest(source: Source) -> tuple[str, int | None]:
@@ -128,6 +126,11 @@ def paths(folder: Path) -> list[str]:
         start = Path(here).relative_to(folder)
         found += [str(start / name) for name in names if not name.startswith(".")]
     return sorted(found, key=os.fsencode)
+
+
+def _fits(type_: pa.DataType) -> bool:
+    """Return whether all values of a type are integers of 64 bits with a sign."""
+    return bool(pa.types.is_integer(type_) and type_ != pa.uint64())
 
 
 def _folder(path: Path, columns: Mapping[str, str]) -> Source:

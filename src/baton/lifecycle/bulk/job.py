@@ -8,6 +8,7 @@ the last finished part; the output has the bytes that it would have had. Of seve
 one to finish joins all parts.
 """
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from baton import console, storage, tracking
 from baton.errors import DataError, ParamsError, visible
 from baton.lifecycle.bulk import inputs, joining, settings
 from baton.lifecycle.bulk.inputs import Source
-from baton.lifecycle.bulk.parts import Parts
+from baton.lifecycle.bulk.parts import Finished, Parts
 from baton.lifecycle.bulk.rows import CHUNK, Chunk, chunks
 from baton.lifecycle.bulk.settings import Options
 
@@ -62,13 +63,15 @@ def run(options: Options, model: "Answerer") -> None:
     if parts.begin(_job(options, model, source, content)):
         console.say(f"{parts.out} is there already: nothing to do")
         return
-    with parts.shard(str(options.part)):
+    with contextlib.suppress(Finished), parts.shard(str(options.part)):
         console.say(f"precision: {model.precision}")
         rows, count = _answer(options, parts, model, source, schema, about)
         if inputs.digest(source)[0] != content:
             hint = f"remove {parts.folder} and run the job again"
             raise DataError(f"{source.path} changed while it was read", expected="the same file", hint=hint)
         _join(options, parts, schema, rows, count)
+        return
+    console.say(f"another job has finished {parts.out}: nothing is left to do")
 
 
 def _columns(options: Options, model: "Answerer") -> dict[str, str]:
@@ -164,9 +167,8 @@ def _text(value: Any) -> str | None:
 
 def _join(options: Options, parts: Parts, schema: pa.Schema, rows: int, count: int) -> None:
     """Join the parts if all are there."""
-    with parts.locked():
+    with parts.going_on():
         missing = [chunk for chunk in range(count) if not parts.has(chunk)]
-        job = parts.known()
         if missing:
             console.say(
                 f"shard {options.part} is finished; {len(missing):,} of {count:,} parts are other shards' "
@@ -183,7 +185,7 @@ def _join(options: Options, parts: Parts, schema: pa.Schema, rows: int, count: i
 
         with storage.atomic_file(parts.out) as temporary:
             joining.write(counted(), schema, options.format, temporary)
-        parts.finish({"job": job, "rows": rows, "bad_rows": bad, "sha256": storage.sha256(parts.out)})
+        parts.finish({"job": parts.job, "rows": rows, "bad_rows": bad, "sha256": storage.sha256(parts.out)})
     console.say(f"{parts.out}: {rows:,} rows")
     if bad:
         console.warn("predict", f"{bad:,} of {rows:,} rows have no answer; the column {ERROR} says why")

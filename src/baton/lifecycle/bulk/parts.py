@@ -2,11 +2,16 @@
 
 A part has the answers to one chunk, and does not depend on which job computes it: jobs with different shards,
 or one that goes on after a kill, only look for those that are missing. `manifest.json` says of what they are
-the answers; whoever comes with something else is refused.
+the answers; whoever comes with something else is refused. Each part has its digest: no part of
+another job is taken for one of this, however it got there.
 """
 
 import contextlib
+import glob
+import hashlib
+import json
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +24,17 @@ from baton.errors import OutputError
 from baton.processes import locks
 
 MANIFEST, LOCK = "manifest.json", "parts.lock"
+MARK = b"baton.job"  # key of a part's metadata: the digest of the manifest
 SAID = {  # in messages
     "input": "another input, or one that has changed",
     "model": "another model",
     "columns": "other columns of the input",
     "precision": "another precision",
 }
+
+
+class Finished(Exception):  # noqa: N818  no fault
+    """Another job has finished the output."""
 
 
 class Parts:
@@ -35,6 +45,8 @@ class Parts:
         self.out = out
         self.folder = out.with_name(f"{out.name}.parts")
         self.record = out.with_name(f"{out.name}.json")
+        self.removed = f".{out.name}.removed-"  # begins the name of a folder that is being removed
+        self.job: dict[str, Any] = {}
 
     def begin(self, job: Mapping[str, Any]) -> bool:
         """Write the manifest, or check that it is this job's; return whether the output is there already.
@@ -42,11 +54,14 @@ class Parts:
         Raises:
             OutputError: parts or output are there of another job.
         """
+        self.job = dict(job)
         with self.locked():
+            for left in self.out.parent.glob(f"{glob.escape(self.removed)}*"):
+                shutil.rmtree(left, ignore_errors=True)  # another job may remove it, too
             if self.out.exists():
                 done = storage.read_json(self.record).get("job") if self.record.is_file() else None
                 if done == job:
-                    shutil.rmtree(self.folder)
+                    self._remove()
                     return True
                 if not (self.folder / MANIFEST).is_file():
                     self._drop()
@@ -55,6 +70,8 @@ class Parts:
             if path.is_file():
                 _same(self.folder, storage.read_json(path), job)
             else:
+                for unknown in self.folder.glob("part-*"):
+                    unknown.unlink()
                 storage.write_json(path, job)
             return False
 
@@ -80,6 +97,27 @@ class Parts:
             locks.give(handle)
 
     @contextlib.contextmanager
+    def going_on(self) -> Iterator[None]:
+        """Exclude other jobs for a moment, as `locked`, after `begin`.
+
+        Raises:
+            Finished: another job has finished the output and removed the parts.
+            OutputError: somebody removed the parts, or has begun another job.
+        """
+        with self.locked():
+            path = self.folder / MANIFEST
+            if path.is_file():
+                _same(self.folder, storage.read_json(path), self.job)
+            elif self.out.exists():
+                self._remove()
+                raise Finished
+            else:
+                self._drop()
+                hint = "run the job again, which begins anew"
+                raise OutputError(f"{self.folder} was removed", expected="parts that stay", hint=hint)
+            yield
+
+    @contextlib.contextmanager
     def shard(self, name: str) -> Iterator[None]:
         """Refuse a second job of the same shard.
 
@@ -95,25 +133,33 @@ class Parts:
         return self.folder / f"part-{chunk:08d}.parquet"
 
     def has(self, chunk: int) -> bool:
-        """Return whether a chunk is finished."""
-        return self.path(chunk).is_file()
+        """Return whether a chunk is finished, by this job or one like it."""
+        try:
+            return self._is_own(pq.read_schema(self.path(chunk)))
+        except (pa.ArrowException, OSError):
+            return False
 
     def write(self, chunk: int, table: pa.Table) -> None:
-        """Write a part: whole, or not at all."""
-        with storage.atomic_file(self.path(chunk)) as temporary:
-            pq.write_table(table, temporary)
+        """Write a part: whole, or not at all.
+
+        Raises:
+            Finished, OutputError: as `going_on`.
+        """
+        with self.going_on(), storage.atomic_file(self.path(chunk)) as temporary:
+            pq.write_table(table.replace_schema_metadata({MARK: self._mark()}), temporary)
 
     def read(self, count: int) -> Iterator[pa.Table]:
         """Yield the parts of `count` chunks in order.
 
         Raises:
-            OutputError: one does not begin where the one before it ends.
+            OutputError: one is of another job, or does not begin where the one before it ends.
         """
         row = 1
         for chunk in range(count):
             try:
                 table = pq.read_table(self.path(chunk))
-                fits = table.column("row").to_pylist() == [*range(row, row + len(table))]
+                numbers = [*range(row, row + len(table))]
+                fits = self._is_own(table.schema) and table.column("row").to_pylist() == numbers
             except (pa.ArrowException, OSError, KeyError):
                 fits = False
             if not fits:
@@ -125,7 +171,19 @@ class Parts:
     def finish(self, record: Mapping[str, Any]) -> None:
         """Record that the output is complete and remove the parts; call it while `locked`."""
         storage.write_json(self.record, record)
-        shutil.rmtree(self.folder)
+        self._remove()
+
+    def _mark(self) -> bytes:
+        return hashlib.sha256(json.dumps(self.job, sort_keys=True).encode()).hexdigest().encode()
+
+    def _is_own(self, schema: pa.Schema) -> bool:
+        return (schema.metadata or {}).get(MARK) == self._mark()
+
+    def _remove(self) -> None:
+        """Remove the folder. Its name goes first: a kill meanwhile leaves no parts without their manifest."""
+        target = tempfile.mkdtemp(prefix=self.removed, dir=self.out.parent)
+        self.folder.replace(target)
+        shutil.rmtree(target, ignore_errors=True)  # a job that begins may remove it, too
 
     def _drop(self) -> None:
         """Remove the folder if nothing but the lock is in it."""

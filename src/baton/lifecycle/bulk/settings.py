@@ -42,7 +42,7 @@ class Options:
     chunk: int | None = None  # rows; None: by the kind of input
 
     def __post_init__(self) -> None:
-        """Check what can be checked without the files.
+        """Check what can be checked without reading the files.
 
         Raises:
             ParamsError: an option is invalid.
@@ -51,6 +51,10 @@ class Options:
         if self.precision not in PRECISIONS:
             expected = f"one of {', '.join(PRECISIONS)}"
             raise ParamsError("--precision is unknown", got=self.precision, expected=expected, hint="fix it")
+        if Path(self.out).resolve().is_relative_to(Path(self.source).resolve()):
+            hint = "its parts would be rows: name a file elsewhere"
+            expected = f"a file outside {self.source}"
+            raise ParamsError("--out lies in the input", got=self.out, expected=expected, hint=hint)
 
     @property
     def part(self) -> Shard:
