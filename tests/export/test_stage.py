@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from baton.export import choice, exporting, extra, graphs, quantization
 from baton.export.quantization import Candidate
 from stages import export
 from tests.exported import Exported
+
+ROOT = Path(__file__).parent.parent.parent
 
 SETTINGS = {
     "model": "student",
@@ -229,7 +232,8 @@ def test_without_a_section_the_outputs_are_empty_and_torch_is_not_imported(run: 
     assert storage.read_json(Path("metrics/export.json")) == {}
     assert [*Path("models/export").iterdir()] == [] == [*Path("reports/export").iterdir()]
     code = "import sys; from stages import export; export.main(); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    own = os.environ | {"PYTHONPATH": f"{ROOT}/src:{ROOT}"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=own)
     assert done.stdout.split() == ["False"], "a stage that does nothing takes no seconds"
 
 

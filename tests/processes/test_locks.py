@@ -10,7 +10,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = tuple(name for name in PROJECT["optional-dependencies"] if name != "dev")
+LOCKS = ("requirements.lock", "requirements-dev.lock", *(f"requirements-{name}.lock" for name in EXTRAS))
 
 
 def locked(name: str) -> dict[str, str]:
@@ -43,18 +45,30 @@ def test_only_packages_without_a_wheel_are_built() -> None:
     assert all("$(LOCKED)" in line or line.endswith("-e .") for line in installed), installed
 
 
-def test_the_locks_do_not_overlap() -> None:
-    assert not locked(LOCKS[0]).keys() & locked(LOCKS[1]).keys()
+@pytest.mark.parametrize("name", LOCKS[1:])
+def test_the_locks_do_not_overlap(name: str) -> None:
+    assert not locked(LOCKS[0]).keys() & locked(name).keys()
 
 
 def test_the_locks_fit_the_ranges() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     runtime, everything = locked(LOCKS[0]), locked(LOCKS[0]) | locked(LOCKS[1])
-    ranges = [(item, runtime) for item in project["dependencies"]]
-    ranges += [(item, everything) for item in project["optional-dependencies"]["dev"]]
+    ranges = [(item, runtime) for item in PROJECT["dependencies"]]
+    optional = PROJECT["optional-dependencies"]
+    ranges += [(item, everything) for item in optional["dev"] if not item.startswith("baton[")]
+    for extra in EXTRAS:
+        ranges += [(item, locked(f"requirements-{extra}.lock")) for item in optional[extra]]
     for item, versions in ranges:
         requirement = Requirement(item)
         assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), item
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_the_development_lock_has_the_extras(extra: str) -> None:
+    versions, everything = locked(f"requirements-{extra}.lock"), locked(LOCKS[1])
+    assert versions and versions.items() <= everything.items()
+    assert f"baton[{','.join(sorted(EXTRAS))}]" in PROJECT["optional-dependencies"]["dev"]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"for extra in {' '.join(sorted(EXTRAS))}; do" in makefile, "`make lock` makes its lock"
 
 
 def test_the_runtime_lock_is_complete() -> None:
