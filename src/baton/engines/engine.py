@@ -27,6 +27,7 @@ class Graph:
     engine: Library
     precision: Precision
     inputs: tuple[str, ...]  # some of `INPUTS`
+    rest: Literal["fp32", "bf16"] = "fp32"  # of what int8 does not cover
 
 
 class Engine(Protocol):
@@ -44,7 +45,7 @@ def described(graph: Graph) -> dict[str, Any]:
 
 def read(raw: Mapping[str, Any]) -> Graph:
     """Return the graph that a baton.json describes."""
-    return Graph(raw["engine"], raw["precision"], tuple(raw["inputs"]))
+    return Graph(raw["engine"], raw["precision"], tuple(raw["inputs"]), raw.get("rest", "fp32"))
 
 
 def load(graph: Graph, folder: Path, threads: int | None = None) -> Engine:
@@ -54,7 +55,7 @@ def load(graph: Graph, folder: Path, threads: int | None = None) -> Engine:
         case "onnxruntime":
             return _OnnxRuntime(folder / FILES["onnxruntime"], count)
         case "openvino":
-            return _OpenVino(folder / FILES["openvino"], graph.precision, count)
+            return _OpenVino(folder / FILES["openvino"], "bf16" in {graph.precision, graph.rest}, count)
 
 
 def processors() -> int:
@@ -83,14 +84,14 @@ class _OnnxRuntime:
 
 
 class _OpenVino:
-    def __init__(self, path: Path, precision: Precision, threads: int) -> None:
+    def __init__(self, path: Path, short: bool, threads: int) -> None:
         import openvino
 
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
             # Of what is not computed in int8; OpenVINO would take bf16 wherever the processor has it.
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if short else "f32",
         }
         self._request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
 

@@ -64,7 +64,7 @@ def tried(
         for place, candidate in enumerate(wanted):
             folder = source.parent / f"candidate_{place}"
             folder.mkdir()
-            graph = Graph(candidate.library, candidate.precision, names)
+            graph = Graph(candidate.library, candidate.precision, names, candidate.rest)
             try:
                 candidate.write(source, folder / engine.FILES[candidate.library], calibration)
                 loaded = engine.load(graph, folder, threads)

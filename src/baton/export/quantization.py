@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from baton.engines import engine
 from baton.engines.engine import Library, Precision
@@ -32,6 +32,7 @@ class Candidate:
     library: Library
     precision: Precision
     write: Write
+    rest: Literal["fp32", "bf16"] = "fp32"  # of what int8 does not cover
 
 
 def candidates(engines: Sequence[Library], precisions: Sequence[Precision], text: bool) -> list[Candidate]:
@@ -49,8 +50,15 @@ def candidates(engines: Sequence[Library], precisions: Sequence[Precision], text
         Candidate("openvino fp32", "openvino", "fp32", _converted),
         Candidate("openvino bf16", "openvino", "bf16", half),
         Candidate("openvino int8, NNCF", "openvino", "int8", partial(_nncf, text=text)),
+        Candidate(
+            "openvino int8, NNCF, the rest bf16", "openvino", "int8", partial(_nncf, text=text), "bf16"
+        ),
     ]
-    return [own for own in found if own.library in engines and own.precision in precisions]
+    return [
+        own
+        for own in found
+        if own.library in engines and {own.precision} | ({own.rest} - {"fp32"}) <= set(precisions)
+    ]
 
 
 def _copied(source: Path, target: Path, _: Sequence[Arrays]) -> None:
