@@ -61,7 +61,7 @@ COMMON = {"__init__.py", "errors.py", "storage.py", "temporaries.py"} | {
 }
 READER = COMMON | {
     *(f"texts/{name}.py" for name in ("__init__", "document_windows", "pair_windows")),
-    *("serve/__init__.py", "serve/model_settings.py", "serve/text_reader.py"),
+    *("serve/__init__.py", "serve/model_settings.py", "serve/served_model.py", "serve/text_reader.py"),
 }
 PRECISION = {"serve/packed_linear.py", "serve/precision.py"}
 TEXT = READER | PRECISION | {"serve/text_encoder.py"}
@@ -74,14 +74,20 @@ SEQUENCES = COMMON - {"contracts/fitted_values.py"} | {
 }
 FILES = COMMON | {"tasks/served_files.py"}
 CLIPS = FILES | {
-    *("serve/__init__.py", "serve/audio_answers.py", "serve/model_settings.py"),
+    *("serve/__init__.py", "serve/audio_answers.py", "serve/model_settings.py", "serve/served_model.py"),
     *(f"sounds/{name}.py" for name in ("__init__", "audio_containers", "audio_decoding", "log_mel")),
     *("sounds/mpeg_frames.py", "sounds/ogg_pages.py"),
 }
 AUDIO = CLIPS | {"serve/audio_requests.py"}
 WHISPER = AUDIO | {"sounds/whisper_frames.py"}
 PICTURES = FILES | {
-    *("serve/__init__.py", "serve/image_files.py", "serve/model_settings.py", "serve/pixel_budget.py"),
+    *(
+        "serve/__init__.py",
+        "serve/image_files.py",
+        "serve/model_settings.py",
+        "serve/served_model.py",
+        "serve/pixel_budget.py",
+    ),
     *(f"images/{name}.py" for name in ("__init__", "bit_depth", "decoding", "framing", "opening", "pillow")),
 }
 IMAGES = PICTURES | PRECISION | {"serve/image_requests.py", "images/enlarging.py"}

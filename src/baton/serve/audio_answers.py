@@ -6,22 +6,18 @@ base64, and paths only if model_config sets `serve_paths`: a request must not re
 """
 
 import abc
-import json
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from baton.contracts import fitted_values, input_spec, task_spec
+from baton.contracts.input_spec import AudioInput
 from baton.errors import UndecodableError
-from baton.serve import model_settings
+from baton.serve.served_model import ServedModel
 from baton.sounds import audio_containers, audio_decoding, log_mel
-from baton.tasks import answers, served_files, served_limits, task_figures
+from baton.tasks import answers, served_files
 
 BATCH_SIZE = 32
 FILES = served_files.Files(
@@ -30,33 +26,15 @@ FILES = served_files.Files(
 Floats = NDArray[np.float32]
 
 
-class AudioModel(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-defined,misc]
+class AudioModel(ServedModel, abc.ABC):
     """A model of sound, of which a subclass computes the logits."""
 
     workers: int  # threads that decode
+    reads: AudioInput
 
     @abc.abstractmethod
     def logits(self, pixels: Floats) -> Floats:
         """Return the logits (batch, width) of spectrograms (batch, 1, bands, frames), 0 to 255."""
-
-    def open(self, context: Any) -> tuple[Path, dict[str, Any]]:
-        """Read the settings; return the model folder and the content of its baton.json.
-
-        Raises:
-            ValueError: If a setting in model_config is invalid.
-        """
-        self.limits = served_limits.read(model_settings.limits(context.model_config), "audio")
-        self.turn = (
-            threading.Lock()
-        )  # of one computation: several together would need several times the memory
-        folder = Path(context.artifacts["model"])
-        info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
-        self.task = task_figures.of(task_spec.read(info))
-        self.fitted = fitted_values.read(info)
-        reads = input_spec.read(info["input"], "baton.json: input")
-        assert isinstance(reads, input_spec.AudioInput), "models of other inputs are logged with another file"
-        self.reads = reads
-        return folder, info
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Classify clips; the result has the input's index, if any.

@@ -40,7 +40,7 @@ class AudioService(AudioModel):
             RuntimeError: If the weights do not match the config.
             ValueError: If a setting in model_config is invalid.
         """
-        folder, _ = self.open(context)
+        folder, _, self.reads = self.open(context, input_spec.AudioInput)
         self.workers = torch.get_num_threads()
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         weights, self.head = saved_weights.read(folder, self.device)

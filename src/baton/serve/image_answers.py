@@ -4,26 +4,21 @@ Input: the images of a request -> a DataFrame with one row per image, as the mod
 """
 
 import abc
-import json
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from baton.contracts import fitted_values, input_spec, task_spec
-from baton.serve import model_settings
-from baton.tasks import answers, served_files, served_limits, task_figures
+from baton.serve.served_model import ServedModel
+from baton.tasks import answers, served_files
 
 BATCH_SIZE = 32
 
 
-class ImageModel(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-defined,misc]
+class ImageModel(ServedModel, abc.ABC):
     """A model of images, of which a subclass computes the logits."""
 
     workers: int  # threads that decode
@@ -38,24 +33,6 @@ class ImageModel(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-defin
             ValueError: If a row's file is missing, not an image, or enormous.
             TypeError: If a row is neither bytes nor a string nor a path.
         """
-
-    def open(self, context: Any) -> tuple[Path, dict[str, Any], input_spec.ImageInput]:
-        """Read the settings; return the model folder, the content of its baton.json, and the model's input.
-
-        Raises:
-            ValueError: If a setting in model_config is invalid.
-        """
-        self.limits = served_limits.read(model_settings.limits(context.model_config), "images")
-        self.turn = (
-            threading.Lock()
-        )  # of one computation: several together would need several times the memory
-        folder = Path(context.artifacts["model"])
-        info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
-        self.task = task_figures.of(task_spec.read(info))
-        self.fitted = fitted_values.read(info)
-        reads = input_spec.read(info["input"], "baton.json: input")
-        assert isinstance(reads, input_spec.ImageInput), "models of other inputs are logged with another file"
-        return folder, info, reads
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Classify images; the result has the input's index, if any.

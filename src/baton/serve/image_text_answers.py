@@ -5,29 +5,25 @@ answers.
 """
 
 import abc
-import json
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from baton.contracts import fitted_values, input_spec, task_spec
-from baton.serve import model_settings, text_reader
+from baton.serve import text_reader
+from baton.serve.served_model import ServedModel
 from baton.serve.text_reader import TextReader
-from baton.tasks import answers, served_limits, task_figures
+from baton.tasks import answers
 from baton.texts.pair_windows import Read
 
 BATCH_SIZE = 32
 COLUMNS = ("image", "text")
 
 
-class ImageTextModel(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-defined,misc]
+class ImageTextModel(ServedModel, abc.ABC):
     """A model of images with texts, of which a subclass computes the logits."""
 
     workers: int  # threads that decode
@@ -49,24 +45,6 @@ class ImageTextModel(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-d
             ValueError: If a row's file is missing, not an image, or enormous.
             TypeError: If a row is neither bytes nor a string nor a path.
         """
-
-    def open(self, context: Any) -> tuple[Path, dict[str, Any], input_spec.ImageTextInput]:
-        """Read the settings; return the model folder, the content of its baton.json, and the model's input.
-
-        Raises:
-            ValueError: If a setting in model_config is invalid.
-        """
-        self.limits = served_limits.read(model_settings.limits(context.model_config), "image_text")
-        self.turn = (
-            threading.Lock()
-        )  # of one computation: several together would need several times the memory
-        folder = Path(context.artifacts["model"])
-        info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
-        self.task = task_figures.of(task_spec.read(info))
-        self.fitted = fitted_values.read(info)
-        reads = input_spec.read(info["input"], "baton.json: input")
-        assert isinstance(reads, input_spec.ImageTextInput), "models of other inputs have another file"
-        return folder, info, reads
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Classify images with their texts; the result has the input's index, if any.

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from baton.contracts import saved_weights
+from baton.contracts.input_spec import TextInput
 from baton.serve import precision
 from baton.serve.text_answers import TextModel
 from baton.serve.text_encoder import TextEncoder
@@ -40,7 +41,7 @@ class TextClassifier(TextModel):
             RuntimeError: If the weights do not match the config.
             ValueError: If a setting in model_config is invalid.
         """
-        folder, info, reads = self.open(context)
+        folder, info, reads = self.open(context, TextInput)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         weights, head = saved_weights.read(folder, device)
         self.head = precision.own_head(head)

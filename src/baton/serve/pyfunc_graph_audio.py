@@ -11,6 +11,7 @@ from typing import Any
 
 import mlflow.models
 
+from baton.contracts.input_spec import AudioInput
 from baton.engines import engine
 from baton.serve.audio_answers import AudioModel, Floats
 
@@ -24,7 +25,7 @@ class AudioGraph(AudioModel):
         Raises:
             ValueError: If a setting in model_config is invalid.
         """
-        folder, info = self.open(context)
+        folder, info, self.reads = self.open(context, AudioInput)
         self.workers = engine.processors()
         self.engine = engine.load(engine.read(info[engine.KEY]), folder)
 

@@ -15,6 +15,7 @@ import mlflow.models
 import numpy as np
 from numpy.typing import NDArray
 
+from baton.contracts.input_spec import ImageInput
 from baton.engines import engine
 from baton.serve import enlarged_images
 from baton.serve.image_answers import ImageModel
@@ -30,7 +31,7 @@ class ImageGraph(ImageModel):
         Raises:
             ValueError: If a setting in model_config is invalid.
         """
-        folder, info, reads = self.open(context)
+        folder, info, reads = self.open(context, ImageInput)
         self.workers = engine.processors()
         self.files = ImageFiles(reads, self.limits)
         self.engine = engine.load(engine.read(info[engine.KEY]), folder)

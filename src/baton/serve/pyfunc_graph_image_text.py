@@ -15,6 +15,7 @@ import mlflow.models
 import numpy as np
 from numpy.typing import NDArray
 
+from baton.contracts.input_spec import ImageTextInput
 from baton.engines import engine
 from baton.serve import enlarged_images, text_reader
 from baton.serve.image_files import ImageFiles
@@ -32,7 +33,7 @@ class ImageTextGraph(ImageTextModel):
         Raises:
             ValueError: If a setting in model_config is invalid.
         """
-        folder, info, reads = self.open(context)
+        folder, info, reads = self.open(context, ImageTextInput)
         self.workers = engine.processors()
         self.files = ImageFiles(reads.image, self.limits)
         self.graph = engine.read(info[engine.KEY])

@@ -13,6 +13,7 @@ import mlflow.models
 import numpy as np
 from numpy.typing import NDArray
 
+from baton.contracts.input_spec import TextInput
 from baton.engines import engine
 from baton.serve import text_reader
 from baton.serve.text_answers import TextModel
@@ -29,7 +30,7 @@ class TextGraph(TextModel):
         Raises:
             ValueError: If a setting in model_config is invalid.
         """
-        folder, info, reads = self.open(context)
+        folder, info, reads = self.open(context, TextInput)
         self.graph = engine.read(info[engine.KEY])
         self.engine = engine.load(self.graph, folder)
         self.encoder = TextReader(folder, reads)

@@ -29,6 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 from baton.contracts import saved_weights
+from baton.contracts.input_spec import ImageInput
 from baton.serve import precision
 from baton.serve.image_answers import ImageModel
 from baton.serve.image_requests import ImageReader
@@ -47,7 +48,7 @@ class ImageClassifier(ImageModel):
             RuntimeError: If the weights do not match the config.
             ValueError: If a setting in model_config is invalid.
         """
-        folder, _, reads = self.open(context)
+        folder, _, reads = self.open(context, ImageInput)
         self.workers = torch.get_num_threads()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.reader = ImageReader(reads, self.limits, device)

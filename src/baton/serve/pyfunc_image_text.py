@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from baton.contracts import saved_weights
+from baton.contracts.input_spec import ImageTextInput
 from baton.serve import precision
 from baton.serve.image_requests import ImageReader
 from baton.serve.image_text_answers import COLUMNS, ImageTextModel
@@ -46,7 +47,7 @@ class ImageTextClassifier(ImageTextModel):
             RuntimeError: If the weights do not match the configs.
             ValueError: If a setting in model_config is invalid.
         """
-        folder, info, reads = self.open(context)
+        folder, info, reads = self.open(context, ImageTextInput)
         self.workers = torch.get_num_threads()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         weights, head = saved_weights.read(folder, device)

@@ -5,21 +5,18 @@ answers.
 """
 
 import abc
-import json
-import threading
-from pathlib import Path
 from typing import Any
 
-import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from baton.contracts import fitted_values, input_spec, task_spec
+from baton.contracts import task_spec
 from baton.contracts.ragged import Ragged
-from baton.serve import model_settings, text_reader
+from baton.serve import text_reader
+from baton.serve.served_model import ServedModel
 from baton.serve.text_reader import TextReader
-from baton.tasks import answers, served_limits, task_figures
+from baton.tasks import answers
 from baton.texts import unit_places
 from baton.texts.pair_windows import Read
 
@@ -27,7 +24,7 @@ BATCH_SIZE = 32
 Logits = NDArray[np.float32]
 
 
-class TextModel(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-defined,misc]
+class TextModel(ServedModel, abc.ABC):
     """A model of texts, of which a subclass computes the logits."""
 
     encoder: TextReader
@@ -47,24 +44,6 @@ class TextModel(mlflow.pyfunc.PythonModel, abc.ABC):  # type: ignore[name-define
             kinds: the types of the tokens of pairs; empty for single texts.
             places: (units,), in the windows one after the other, each as long as the longest.
         """
-
-    def open(self, context: Any) -> tuple[Path, dict[str, Any], input_spec.TextInput]:
-        """Read the settings; return the model folder, the content of its baton.json, and the model's input.
-
-        Raises:
-            ValueError: If a setting in model_config is invalid.
-        """
-        self.limits = served_limits.read(model_settings.limits(context.model_config), "text")
-        self.turn = (
-            threading.Lock()
-        )  # of one computation: several together would need several times the memory
-        folder = Path(context.artifacts["model"])
-        info = json.loads((folder / "baton.json").read_text(encoding="utf-8"))
-        self.task = task_figures.of(task_spec.read(info))
-        self.fitted = fitted_values.read(info)
-        reads = input_spec.read(info["input"], "baton.json: input")
-        assert isinstance(reads, input_spec.TextInput), "models of other inputs are logged with another file"
-        return folder, info, reads
 
     def predict(self, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Classify texts; the result has the input's index, if any.
