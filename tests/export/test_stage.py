@@ -186,6 +186,26 @@ def test_the_fastest_is_not_chosen_if_its_answers_differ(
     )
 
 
+def test_files_that_two_candidates_share_are_made_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (real,) = quantization.candidates(("openvino",), ("fp32",), text=True)
+    made = list[Path]()
+
+    def write(source: Path, target: Path, calibration: Any) -> None:
+        made.append(target)
+        real.write(source, target, calibration)
+
+    both = [Candidate(name, "openvino", "fp32", write) for name in ("one", "other")]
+    monkeypatch.setattr(quantization, "candidates", lambda *asked: both)
+    monkeypatch.setattr(choice, "rates", lambda *_: {"one": 1.0, "other": 2.0})
+    run()
+    figures = storage.read_json(Path("metrics/export.json"))
+    first, second = ({**own, "name": ""} for own in figures["candidates"])
+    assert len(made) == 1 and first == second and figures["chosen"] == "other"
+    assert Path("models/export/model.bin").is_file()
+    nncf = [own.write for own in quantization.candidates(("openvino",), ("bf16", "int8"), text=True)][1:]
+    assert len(nncf) == 2 and nncf[0] is nncf[1]
+
+
 def test_no_export_within_the_limits_is_refused_and_leaves_nothing(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,6 @@ KEY = "graph"  # of its description in baton.json
 Library = Literal["onnxruntime", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
 FILES: dict[Library, str] = {"onnxruntime": "model.onnx", "openvino": "model.xml"}
-INPUTS = ("input_ids", "attention_mask", "owners", "token_type_ids", "pixels")  # in the order of a graph's
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Graph:
 
     engine: Library
     precision: Precision
-    inputs: tuple[str, ...]  # some of `INPUTS`
+    inputs: tuple[str, ...]  # some of input_ids, attention_mask, owners, token_type_ids and pixels
     rest: Literal["fp32", "bf16"] = "fp32"  # of what int8 does not cover
 
 

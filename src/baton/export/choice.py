@@ -59,14 +59,18 @@ def tried(
         settings: the limits.
         threads: of the engine.
     """
-    found = []
+    found: list[Tried] = []
     with console.progress("export", len(wanted), "candidates") as advance:
         for place, candidate in enumerate(wanted):
             folder = source.parent / f"candidate_{place}"
-            folder.mkdir()
+            made = next((own.folder for own in found if own.candidate.write is candidate.write), None)
             graph = Graph(candidate.library, candidate.precision, names, candidate.rest)
             try:
-                candidate.write(source, folder / engine.FILES[candidate.library], calibration)
+                if made is None:
+                    folder.mkdir()
+                    candidate.write(source, folder / engine.FILES[candidate.library], calibration)
+                else:
+                    shutil.copytree(made, folder)
                 loaded = engine.load(graph, folder, threads)
                 logits = running.predicted(loaded, names, split, settings.batch_size)
             except Exception as error:  # the libraries raise whatever an unknown architecture leads to

@@ -98,7 +98,7 @@ def check(info: ModelInfo) -> None:
 
 
 def inputs(reads: InputSpec, model: Any) -> tuple[str, ...]:
-    """Return the names of a graph's inputs, some of `engine.INPUTS`."""
+    """Return the names of a graph's inputs, see `engine.Graph`."""
     match reads:
         case ImageInput() | AudioInput():
             return ("pixels",)

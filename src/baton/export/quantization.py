@@ -31,7 +31,7 @@ class Candidate:
     name: str
     library: Library
     precision: Precision
-    write: Write
+    write: Write  # the same function for candidates of the same files
     rest: Literal["fp32", "bf16"] = "fp32"  # of what int8 does not cover
 
 
@@ -45,14 +45,12 @@ def candidates(engines: Sequence[Library], precisions: Sequence[Precision], text
             write = partial(_dynamic, signed=signed, channels=channels)
             found.append(Candidate(f"onnxruntime int8, dynamic, {kind}", ort, "int8", write))
     found.append(Candidate("onnxruntime int8, static, per channel", ort, "int8", partial(_static, text=text)))
-    half = partial(_converted, half=True)
+    half, nncf = partial(_converted, half=True), partial(_nncf, text=text)
     found += [
         Candidate("openvino fp32", "openvino", "fp32", _converted),
         Candidate("openvino bf16", "openvino", "bf16", half),
-        Candidate("openvino int8, NNCF", "openvino", "int8", partial(_nncf, text=text)),
-        Candidate(
-            "openvino int8, NNCF, the rest bf16", "openvino", "int8", partial(_nncf, text=text), "bf16"
-        ),
+        Candidate("openvino int8, NNCF", "openvino", "int8", nncf),
+        Candidate("openvino int8, NNCF, the rest bf16", "openvino", "int8", nncf, "bf16"),
     ]
     return [
         own
