@@ -1,10 +1,18 @@
-"""Stored images -> the model's input, as `images.enlarging` makes it with torch, by Pillow."""
+"""The images of a request -> the input of an exported model: `image_requests` without torch.
+
+Pillow enlarges them, as `images.enlarging` does with torch.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from baton.images.framing import Framing
+from baton.serve.image_files import ImageFiles
 
 # The filters with which torch enlarges in their place, see `enlarging.MODES`; None: the nearest pixel.
 FILTERS = {
@@ -16,6 +24,23 @@ FILTERS = {
     "lanczos": Image.Resampling.BICUBIC,
 }
 WHITE = 255
+
+
+class EnlargedImages(ImageFiles):
+    """Reads the images of requests as training reads its own."""
+
+    def read(
+        self, images: Sequence[Any], rows: Sequence[int], threads: ThreadPoolExecutor
+    ) -> NDArray[np.float32]:
+        """Return the images of some rows, decoded in threads: (rows, channels, height, width), 0 to 255.
+
+        Raises:
+            ValueError: If a row's file is missing, not an image, or enormous.
+            TypeError: If a row is neither bytes nor a string nor a path.
+        """
+        return np.stack(
+            list(threads.map(lambda row: framed(self.stored(images[row], row), self.frame), rows))
+        )
 
 
 def framed(stored: NDArray[np.uint8], frame: Framing) -> NDArray[np.float32]:

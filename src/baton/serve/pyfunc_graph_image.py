@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from baton.contracts.input_spec import ImageInput
 from baton.engines import engine
-from baton.serve import enlarged_images
+from baton.serve.enlarged_images import EnlargedImages
 from baton.serve.image_answers import ImageModel
-from baton.serve.image_files import ImageFiles
 
 
 class ImageGraph(ImageModel):
@@ -33,19 +32,16 @@ class ImageGraph(ImageModel):
         """
         folder, info, reads = self.open(context, ImageInput)
         self.workers = engine.processors()
-        self.files = ImageFiles(reads, self.limits)
+        self.reader = EnlargedImages(reads, self.limits)
         self.engine = engine.load(engine.read(info[engine.KEY]), folder)
 
     def logits(
         self, images: Sequence[Any], rows: Sequence[int], threads: ThreadPoolExecutor
     ) -> NDArray[np.float32]:
         """See `ImageModel`."""
-        pixels = np.stack(list(threads.map(lambda row: self._framed(images[row], row), rows)))
+        pixels = self.reader.read(images, rows, threads)
         with self.turn:
             return self.engine.run({"pixels": pixels})
-
-    def _framed(self, value: Any, row: int) -> NDArray[np.float32]:
-        return enlarged_images.framed(self.files.stored(value, row), self.files.frame)
 
 
 mlflow.models.set_model(ImageGraph())

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from baton.contracts.input_spec import ImageTextInput
 from baton.engines import engine
-from baton.serve import enlarged_images, text_reader
-from baton.serve.image_files import ImageFiles
+from baton.serve import text_reader
+from baton.serve.enlarged_images import EnlargedImages
 from baton.serve.image_text_answers import ImageTextModel
 from baton.serve.text_reader import TextReader
 from baton.texts.pair_windows import Read
@@ -35,7 +35,7 @@ class ImageTextGraph(ImageTextModel):
         """
         folder, info, reads = self.open(context, ImageTextInput)
         self.workers = engine.processors()
-        self.files = ImageFiles(reads.image, self.limits)
+        self.reader = EnlargedImages(reads.image, self.limits)
         self.graph = engine.read(info[engine.KEY])
         self.engine = engine.load(self.graph, folder)
         self.text = TextReader(folder / "text", reads.text)
@@ -44,13 +44,10 @@ class ImageTextGraph(ImageTextModel):
         self, images: Sequence[Any], rows: Sequence[int], threads: ThreadPoolExecutor, read: list[Read]
     ) -> NDArray[np.float32]:
         """See `ImageTextModel`."""
-        pixels = np.stack(list(threads.map(lambda row: self._framed(images[row], row), rows)))
+        pixels = self.reader.read(images, rows, threads)
         arrays = text_reader.arrays(read, self.text.reads.pad) | {"pixels": pixels}
         with self.turn:
             return self.engine.run({name: arrays[name] for name in self.graph.inputs})
-
-    def _framed(self, value: Any, row: int) -> NDArray[np.float32]:
-        return enlarged_images.framed(self.files.stored(value, row), self.files.frame)
 
 
 mlflow.models.set_model(ImageTextGraph())

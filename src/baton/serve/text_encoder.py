@@ -65,14 +65,11 @@ class TextEncoder(TextReader):
 
         `kinds` are the types of the tokens of pairs.
         """
-        ones = [[1] * len(own) for own in windows]
-        kinds = kinds or [[0] * len(own) for own in windows]
-        filled = ((windows, self.reads.pad), (ones, 0), (kinds, 0))
-        tokens, mask, types = (
-            torch.from_numpy(text_reader.padded(*own)).to(self.device) for own in filled
-        )  # (windows, length)
-        typed = {"token_type_ids": types} if self.takes_types and self.reads.pair else {}
-        return self.backbone(input_ids=tokens, attention_mask=mask, **typed), mask
+        arrays = text_reader.tokens(windows, kinds, self.reads.pad)
+        if not (self.takes_types and self.reads.pair):
+            del arrays["token_type_ids"]
+        inputs = {name: torch.from_numpy(own).to(self.device) for name, own in arrays.items()}
+        return self.backbone(**inputs), inputs["attention_mask"]
 
     def _pooled(self, output: Any, mask: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
         """Return features (batch, width); `owners` (batch, windows): whether a window belongs to a text."""

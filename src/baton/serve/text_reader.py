@@ -81,13 +81,22 @@ def owners(read: Sequence[Read]) -> NDArray[np.bool_]:
 
 
 def arrays(read: Sequence[Read], pad: int) -> dict[str, NDArray[Any]]:
-    """Return texts or pairs as an exported graph takes them: `engines.engine.INPUTS` of texts, by name."""
+    """Return texts or pairs as an exported graph takes them, by the names of its inputs."""
     windows = [window for own in read for window in own.windows]
     kinds = [types for own in read for types in own.types]
-    tokens = padded(windows, pad)  # (windows, length)
+    return tokens(windows, kinds, pad) | {"owners": owners(read)}
+
+
+def tokens(
+    windows: Sequence[Sequence[int]], kinds: Sequence[Sequence[int]], pad: int
+) -> dict[str, NDArray[Any]]:
+    """Return the ids, mask and types of windows of tokens, each (windows, length).
+
+    `kinds` are the types of the tokens of pairs; without any, all are 0.
+    """
+    ids = padded(windows, pad)
     return {
-        "input_ids": tokens,
+        "input_ids": ids,
         "attention_mask": padded([[1] * len(own) for own in windows], 0),
-        "owners": owners(read),
-        "token_type_ids": padded(kinds, 0) if kinds else np.zeros_like(tokens),
+        "token_type_ids": padded(kinds, 0) if kinds else np.zeros_like(ids),
     }

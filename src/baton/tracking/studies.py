@@ -4,7 +4,6 @@ Input: trials as the study keeps them. The store may be away for any time: what 
 call, and nothing twice. Models of trials are not logged.
 """
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Literal
 from mlflow.entities import Run
 
 from baton import params
+from baton.tracking.journal import now
 from baton.tracking.pipelines import ERROR, KIND, NOTE, PARENT, error_note
 from baton.tracking.store import Point, Store, open_store, usable
 
@@ -82,7 +82,7 @@ def _parent(store: Store, name: str, about: Mapping[str, Any]) -> str:
     if found:
         run = str(found[0].info.run_id)
     else:
-        run = store.create_run(f"tune {name}", {KIND: "study", STUDY: name}, _now())
+        run = store.create_run(f"tune {name}", {KIND: "study", STUDY: name}, now())
     store.complete(run, about)
     return run
 
@@ -120,7 +120,3 @@ def _best(parent: str, trials: Sequence[Trial]) -> Iterable[Point]:
     for own in trials:
         if own.value is not None and own.name.isdigit():
             yield Point(parent, "value", own.value, int(own.name), own.end)
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000

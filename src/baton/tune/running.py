@@ -6,9 +6,9 @@ test, which nothing here opens.)
 Input: claimed work -> its outcome; a complete one is a DVC experiment of the project.
 """
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +18,9 @@ from optuna.trial import TrialState
 from baton import params, storage
 from baton.errors import OutputError, ParamsError
 from baton.params import editing
-from baton.processes import locks
 from baton.tracking import points
 from baton.tune import curves, leftovers, space
+from baton.tune.claims import FileClaims
 from baton.tune.storages import STATE
 from baton.tune.study import Outcome, Work
 from baton.workspace import dvc_files, experiments, reproduction
@@ -142,17 +142,9 @@ def _prepare(place: Place, file: Any, variables: dict[str, str]) -> None:
         place.prepared.add(values)
 
 
-@contextlib.contextmanager
-def alone(name: str) -> Iterator[None]:
+def alone(name: str) -> AbstractContextManager[None]:
     """Do something while no other worker of this project does it on this machine."""
-    path = storage.state(STATE) / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = locks.take(path, wait=True)
-    try:
-        yield
-    finally:
-        if handle is not None:
-            locks.give(handle)
+    return FileClaims(storage.state(STATE)).held(f"{name}.lock")
 
 
 def _outcome(

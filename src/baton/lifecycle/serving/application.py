@@ -69,7 +69,8 @@ class Service:
         self.room, self.batcher = Room(self.most), Batcher(self._predicted, self.measures.batch)
         own = model.unwrap_python_model()
         self.about = answers.about(getattr(own, "fitted", {}), about or {})
-        self.several = getattr(getattr(own, "task", None), "spec", None).__class__.__name__ == "Labels"
+        # Models of earlier versions have no task; the types of others are of their own packages.
+        self.several = getattr(getattr(getattr(own, "task", None), "spec", None), "kind", "") == "labels"
 
     async def invocations(self, request: Request) -> Response:
         """Answer a request."""
