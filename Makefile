@@ -65,9 +65,12 @@ repro: $(RUNTIME) ## install, run the stages that are out of date, show the resu
 summary: $(RUNTIME) ## show the results of the last run
 	@$(BIN)/baton summary
 
+# A test that hangs shows where, and ends the run. So does a worker that dies: xdist can wait for ever after it.
+HANGING := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
+
 test: $(DEV) ## run the tests (no network, no GPU needed)
-	$(BIN)/python -m pytest -m "not slow and not network and not alone and not crashes"
-	$(BIN)/python -m pytest -m "alone and not slow and not network" -n 0
+	$(BIN)/python -m pytest $(HANGING) -m "not slow and not network and not alone and not crashes"
+	$(BIN)/python -m pytest $(HANGING) -m "alone and not slow and not network" -n 0
 
 test-slow: $(DEV) ## run all tests, including those that need the network or take minutes
 	$(BIN)/python -m pytest -m "not alone and not crashes"

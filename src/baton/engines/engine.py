@@ -4,6 +4,7 @@ Input: a folder with the graph and its description, `graph` in baton.json. Outpu
 arrays to logits. Served models carry this module, so it imports an engine's library only to use it.
 """
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -67,6 +68,19 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
+@functools.cache
+def core() -> Any:
+    """Return this process's `openvino.Core`, which stays until the end.
+
+    Its plugin for CPUs gives the thread that loads it another stack for signal handlers. When the plugin goes, it
+    frees that stack and puts back the one before. If two plugins go in the order in which they came, the stack
+    that is put back is free, and the next signal that Python handles ends the process (SIGSEGV).
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 class _OnnxRuntime:
     def __init__(self, path: Path, threads: int) -> None:
         import onnxruntime
@@ -84,15 +98,13 @@ class _OnnxRuntime:
 
 class _OpenVino:
     def __init__(self, path: Path, short: bool, threads: int) -> None:
-        import openvino
-
         settings = {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
             # Of what is not computed in int8; OpenVINO would take bf16 wherever the processor has it.
             "INFERENCE_PRECISION_HINT": "bf16" if short else "f32",
         }
-        self._request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+        self._request = core().compile_model(path, "CPU", settings).create_infer_request()
 
     def run(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         return np.array(self._request.infer(dict(arrays))[0])  # a copy: the request reuses its memory

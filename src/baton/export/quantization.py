@@ -120,7 +120,7 @@ def _static(source: Path, target: Path, calibration: Sequence[Arrays], text: boo
 def _converted(source: Path, target: Path, _: Sequence[Arrays], half: bool = False) -> None:
     import openvino
 
-    openvino.save_model(openvino.Core().read_model(source), target, compress_to_fp16=half)
+    openvino.save_model(engine.core().read_model(source), target, compress_to_fp16=half)
 
 
 def _nncf(source: Path, target: Path, calibration: Sequence[Arrays], text: bool) -> None:
@@ -131,7 +131,7 @@ def _nncf(source: Path, target: Path, calibration: Sequence[Arrays], text: bool)
     with _quiet():
         nncf.set_log_level(logging.ERROR)
         quantized = nncf.quantize(
-            openvino.Core().read_model(source),
+            engine.core().read_model(source),
             nncf.Dataset([dict(own) for own in calibration]),
             model_type=nncf.ModelType.TRANSFORMER if text else None,
             preset=nncf.QuantizationPreset.MIXED,
