@@ -7,7 +7,6 @@ Output, per split: `{split}.pixels.npy` (uint8, all images concatenated, each he
 cores and written in chunks, so memory does not grow with their number; nothing is enlarged.
 """
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from baton.errors import DataError
 from baton.images import decoding, pillow
 from baton.images.bit_depth import BITS_16, BITS_KEY
 from baton.images.framing import Framing, framing
+from baton.runtime import processors
 from baton.streams import ahead, few
 
 ANY_SIZE = sys.maxsize  # preprocess has already checked the size
@@ -216,7 +216,7 @@ def write(
             ["id", column, task.column],
             prepare,
             chunk_size,
-            workers or len(os.sched_getaffinity(0)),
+            workers or processors.available(),
         ):
             names.write_batch(batch.select(["id"]))
             end = row + len(chunk)

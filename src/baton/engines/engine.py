@@ -14,6 +14,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from baton.runtime import processors
+
 KEY = "graph"  # of its description in baton.json
 Library = Literal["onnxruntime", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
@@ -50,7 +52,7 @@ def read(raw: Mapping[str, Any]) -> Graph:
 
 def load(graph: Graph, folder: Path, threads: int | None = None) -> Engine:
     """Load the graph in a folder, to be computed by this many threads; None: one per processor."""
-    count = threads or processors()
+    count = threads or computing_threads()
     match graph.engine:
         case "onnxruntime":
             return _OnnxRuntime(folder / FILES["onnxruntime"], count)
@@ -58,23 +60,21 @@ def load(graph: Graph, folder: Path, threads: int | None = None) -> Engine:
             return _OpenVino(folder / FILES["openvino"], "bf16" in {graph.precision, graph.rest}, count)
 
 
-def processors() -> int:
+def computing_threads() -> int:
     """Return how many threads to compute with: `OMP_NUM_THREADS`, or the processors of this process."""
     said = os.environ.get("OMP_NUM_THREADS", "")
     if said.isdecimal() and int(said):
         return int(said)
-    if hasattr(os, "sched_getaffinity"):  # where served models run, it may be missing: on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return processors.available()
 
 
 @functools.cache
 def core() -> Any:
     """Return this process's `openvino.Core`, which stays until the end.
 
-    Its plugin for CPUs gives the thread that loads it another stack for signal handlers. When the plugin goes, it
-    frees that stack and puts back the one before. If two plugins go in the order in which they came, the stack
-    that is put back is free, and the next signal that Python handles ends the process (SIGSEGV).
+    Its plugin for CPUs gives the thread that loads it another stack for signal handlers. When the plugin
+    goes, it frees that stack and puts back the one before. If two plugins go in the order in which they came,
+    the stack that is put back is free, and the next signal that Python handles ends the process (SIGSEGV).
     """
     import openvino
 

@@ -24,7 +24,7 @@ from baton import console, params
 from baton.errors import ParamsError
 from baton.processes import heartbeat, supervision, workers
 from baton.processes.alarm import Alarm
-from baton.runtime import exchange, launching
+from baton.runtime import exchange, launching, processors
 from baton.runtime.launching import LOCALHOST
 from baton.runtime.resolve import Place, Runtime, Work, resolve
 
@@ -150,7 +150,7 @@ def barrier() -> None:
 
 def _joined(wanted: params.Runtime) -> Place | None:
     """Return the place assigned by torchrun, srun or our own rank 0; None if there is none."""
-    place = launching.place(os.environ, len(os.sched_getaffinity(0)))
+    place = launching.place(os.environ, processors.available())
     if place and wanted.processes not in {1, "auto", place.size}:
         hint = "set it to 1 or auto when a launcher starts the processes"
         raise ParamsError(

@@ -5,7 +5,6 @@ stage prints and logs. Seeding is here too.
 """
 
 import contextlib
-import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import torch
 
 from baton import params
 from baton.errors import ParamsError
-from baton.runtime import kernels
+from baton.runtime import kernels, processors
 from baton.runtime.kernels import MEASURED, Attention, Precision, Work
 
 __all__ = [
@@ -239,7 +238,7 @@ def _threads(wanted: int | Literal["auto"], place: Place) -> tuple[int, str]:
     if wanted != "auto":
         return wanted, "set in params"
     sharing = 1 if place.bound else place.local_size
-    count = max(len(os.sched_getaffinity(0)) // sharing, 1)
+    count = max(processors.available() // sharing, 1)
     return count, "processors this process may use" + (
         f", shared by {sharing} processes" if sharing > 1 else ""
     )

@@ -26,7 +26,7 @@ class AudioGraph(AudioModel):
             ValueError: If a setting in model_config is invalid.
         """
         folder, info, self.reads = self.open(context, AudioInput)
-        self.workers = engine.processors()
+        self.workers = engine.computing_threads()
         self.engine = engine.load(engine.read(info[engine.KEY]), folder)
 
     def logits(self, pixels: Floats) -> Floats:

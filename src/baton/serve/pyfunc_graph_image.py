@@ -31,7 +31,7 @@ class ImageGraph(ImageModel):
             ValueError: If a setting in model_config is invalid.
         """
         folder, info, reads = self.open(context, ImageInput)
-        self.workers = engine.processors()
+        self.workers = engine.computing_threads()
         self.reader = EnlargedImages(reads, self.limits)
         self.engine = engine.load(engine.read(info[engine.KEY]), folder)
 

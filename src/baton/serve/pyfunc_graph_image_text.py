@@ -34,7 +34,7 @@ class ImageTextGraph(ImageTextModel):
             ValueError: If a setting in model_config is invalid.
         """
         folder, info, reads = self.open(context, ImageTextInput)
-        self.workers = engine.processors()
+        self.workers = engine.computing_threads()
         self.reader = EnlargedImages(reads.image, self.limits)
         self.graph = engine.read(info[engine.KEY])
         self.engine = engine.load(self.graph, folder)

@@ -5,7 +5,6 @@ text of a row is the digest of what was decoded, so exact copies are found regar
 second copies the files of the remaining rows. Neither pass keeps the files in memory.
 """
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from baton import console, params
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.images.bit_depth import BITS_16
+from baton.runtime import processors
 from baton.streams import ahead
 from baton.tables import image_tables, near_images
 from baton.tables.checks import SURROGATE
@@ -103,7 +103,7 @@ def fill(
             expected=f"{noun} and labels",
             hint="check the file that `source` names",
         )
-    threads = len(os.sched_getaffinity(0))
+    threads = processors.available()
     with ExitStack() as stack:
         advance = stack.enter_context(console.progress(f"decode {table.split}", rows, noun))
         pool = ThreadPoolExecutor(threads)

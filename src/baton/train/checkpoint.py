@@ -15,7 +15,6 @@ A thread may write them while training continues (`train.background_writes`).
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +28,7 @@ from safetensors.torch import load
 
 from baton import console
 from baton.errors import OutputError
+from baton.runtime import processors
 from baton.train import checkpoint_folders, tensors
 from baton.train.background_writes import BackgroundWrites
 from baton.train.checkpoint_folders import HIDDEN, MANIFEST, STATE
@@ -99,10 +99,10 @@ class Checkpoints(BackgroundWrites):
         content = json.dumps({**state, "notes": self.notes}).encode()
         taken = None if wait else self._snapshot.take(parts)
         if taken is None:
-            self._write(target, parts, content, lambda: None, _processors())
+            self._write(target, parts, content, lambda: None, processors.available())
             return
         copies, ready = taken
-        self._start(self._write, target, copies, content, ready, max(1, _processors() // 4))
+        self._start(self._write, target, copies, content, ready, max(1, processors.available() // 4))
 
     def load(self) -> Checkpoint | None:
         """Return the newest intact checkpoint; report and remove broken ones.
@@ -176,7 +176,3 @@ def _read(folder: Path) -> Checkpoint:
     return Checkpoint(
         {name.removesuffix(".safetensors"): load(content) for name, content in contents.items()}, state
     )
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0))

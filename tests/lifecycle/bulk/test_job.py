@@ -569,14 +569,7 @@ def test_the_trained_model_has_the_same_bytes_each_time(
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
-def test_the_quota_of_a_container_counts(tmp_path: Path) -> None:
-    (tmp_path / "own").write_text("0::/pod\n")
-    (tmp_path / "pod").mkdir()
-    (tmp_path / "pod/cpu.max").write_text("150000 100000\n")
-    every = len(os.sched_getaffinity(0))
-    assert launch.processors(tmp_path, tmp_path / "own") == min(2, every)
-    (tmp_path / "pod/cpu.max").write_text("max 100000\n")
-    assert launch.processors(tmp_path, tmp_path / "own") == every
+def test_the_number_of_threads_may_be_said(tmp_path: Path) -> None:
     assert launch.environment({"OMP_NUM_THREADS": "3"}, tmp_path, None)["OMP_NUM_THREADS"] == "3"
     made = launch.environment({"AWS_SECRET_ACCESS_KEY": "x", "OMP_NUM_THREADS": "3"}, tmp_path, 5)
     assert made["OMP_NUM_THREADS"] == "5" and "AWS_SECRET_ACCESS_KEY" not in made

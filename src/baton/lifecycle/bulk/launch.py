@@ -4,8 +4,6 @@ As with `baton serve`, that process knows no store and gets no credentials. It g
 are processors for it, also in a container with a quota, and its tensors in huge pages.
 """
 
-import contextlib
-import math
 import os
 import shutil
 import sys
@@ -18,6 +16,7 @@ from baton.errors import ModelError
 from baton.lifecycle.bulk.settings import Options
 from baton.lifecycle.serving.launch import SERVED
 from baton.processes import clean_environment
+from baton.runtime import processors
 
 TERMINAL = ("TERM", "COLUMNS", "LINES", "NO_COLOR")
 THREADS = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")  # of torch, and of tokenizers
@@ -88,7 +87,7 @@ def environment(existing: Mapping[str, str], home: Path, threads: int | None) ->
     """
     own = {name: existing[name] for name in TERMINAL if name in existing}
     for name in THREADS:
-        own[name] = str(threads or existing.get(name) or processors())
+        own[name] = str(threads or existing.get(name) or processors.available())
     own |= {
         "MALLOC_ARENA_MAX": "2",
         "MALLOC_TRIM_THRESHOLD_": "1048576",
@@ -97,26 +96,6 @@ def environment(existing: Mapping[str, str], home: Path, threads: int | None) ->
     }
     own["GLIBC_TUNABLES"] = existing.get("GLIBC_TUNABLES") or "glibc.malloc.hugetlb=1"
     return clean_environment.scrubbed(existing, home) | own
-
-
-def processors(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
-    """Return how many processors this process may use, by its affinity and its control groups' quotas.
-
-    Args:
-        groups: mount point of control groups (version 2).
-        own: file that names this process's group.
-    """
-    count = len(os.sched_getaffinity(0))
-    with contextlib.suppress(OSError, StopIteration):
-        lines = own.read_text(encoding="ascii").splitlines()
-        name = next(line[3:] for line in lines if line.startswith("0::")).lstrip("/")
-        for group in ((groups / name), *(groups / name).parents):
-            if not group.is_relative_to(groups):
-                break
-            with contextlib.suppress(OSError, ValueError):  # the root has no quota, and "max" means none
-                quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
-                count = min(count, max(math.ceil(int(quota) / int(period)), 1))
-    return count
 
 
 def become(options: Options, threads: int | None) -> None:
