@@ -41,6 +41,6 @@ def test_other_addresses_are_refused(address: str, said: str) -> None:
 
 
 def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storages.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(storages.extras.util, "find_spec", lambda _: None)
     with pytest.raises(ParamsError, match="make install EXTRAS=postgres"):
         storages.opened("postgresql://me@host/base", "x")

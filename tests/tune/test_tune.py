@@ -114,7 +114,7 @@ def test_without_ranges_or_optuna(monkeypatch: pytest.MonkeyPatch) -> None:
     change(tune=None)
     with pytest.raises(ParamsError, match="nothing to tune"):
         tune.plan()
-    monkeypatch.setattr(tune_commands.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(tune_commands.extras.util, "find_spec", lambda _: None)
     ended = CliRunner().invoke(app, ["tune"])
     assert ended.exit_code == 1 and "make install EXTRAS=tune" in ended.output
     assert "two commands" in CliRunner().invoke(app, ["tune", "--status", "--apply"]).output

