@@ -2,12 +2,14 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from baton import storage
 from baton.cli import app
+from tests.export.test_stage import SETTINGS
 from tests.test_pipeline import BATON, Project
 
 pytestmark = pytest.mark.slow
@@ -54,10 +56,14 @@ def test_estimate_then_run_then_compare(project: Project) -> None:
 
 
 def test_what_cannot_be_timed_is_said_and_the_rest_is_estimated(project: Project) -> None:
-    project.edit(lambda raw: raw["finetune"].update(strategy={"kind": "probe"}))
+    def edit(raw: dict[str, Any]) -> None:
+        raw["finetune"]["strategy"], raw["export"] = {"kind": "probe"}, dict(SETTINGS)
+
+    project.edit(edit)
     done = project.run(*BATON, "estimate")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "finetune is not estimated: strategy probe" in done.stdout
+    assert "export is not estimated: " in done.stdout and "at least" in done.stdout
     stages = storage.read_json(project.folder / ".baton/estimate.json")["stages"]
     assert stages["distill"]["seconds"] > 0 and stages["evaluate"]["seconds"] > 0
 

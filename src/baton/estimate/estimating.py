@@ -33,6 +33,12 @@ def estimate() -> None:
     found = {stage: Estimated(cached=True) for stage in states.STAGES if stage in current}
     if rest := [stage for stage in states.TIMED if stage not in current]:
         found |= rehearsed(rest, active)
+    if active.export is None:
+        found.pop("export", None)
+    elif "export" not in current:
+        found["export"] = Estimated(
+            reason="which candidates it measures is known only when the model is trained"
+        )
     storage.write_json(
         storage.state(KEPT),
         {

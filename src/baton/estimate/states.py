@@ -11,7 +11,7 @@ from baton.workspace.commands import run
 
 DATA = ("download", "preprocess", "tokenize")
 TIMED = ("finetune", "distill", "evaluate")
-STAGES = (*DATA, *TIMED)
+STAGES = (*DATA, *TIMED, "export")
 ARRAYS = Path("data/arrays")
 
 
