@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 PORT ?= 5000
 # Further packages for `make install`, by the names under [project.optional-dependencies]: EXTRAS="export tune".
 EXTRAS ?=
+# Those that only slow tests need: a gigabyte that `make test` does without.
+SLOW := ray spark
 
 # Relative, since make cannot have a space in the name of a target; HERE is for recipes, in "double quotes".
 VENV := .venv
@@ -25,7 +27,7 @@ install: $(RUNTIME) $(EXTRAS:%=$(VENV)/.extra-%) ## make .venv with the exact ve
 
 install-dev: $(DEV) ## ... and the development tools
 
-# Only files whose sha256 is in a lock are installed, and of these only wheels, which run nothing. Two packages have
+# Only files whose sha256 is in a lock are installed, and of these only wheels, which run nothing. Three packages have
 # no wheel: they are built by the locked setuptools, so that nothing unlocked is fetched for it.
 # --no-deps: the locks are complete, so no other package can be installed; `pip check` proves completeness.
 LOCKED := --quiet --no-deps --require-hashes --only-binary=:all: --no-build-isolation
@@ -46,7 +48,7 @@ $(RUNTIME): requirements.lock pyproject.toml
 	@touch $@
 
 $(VENV)/.extra-%: requirements-%.lock $(RUNTIME)
-	$(BIN)/python -m pip install $(LOCKED) -r $<
+	$(BIN)/python -m pip install $(LOCKED) $(if $(filter spark,$*),--no-binary=pyspark) -r $<
 	$(BIN)/python -m pip check
 	@touch $@
 
@@ -72,7 +74,7 @@ test: $(DEV) ## run the tests (no network, no GPU needed)
 	$(BIN)/python -m pytest $(HANGING) -m "not slow and not network and not alone and not crashes"
 	$(BIN)/python -m pytest $(HANGING) -m "alone and not slow and not network" -n 0
 
-test-slow: $(DEV) ## run all tests, including those that need the network or take minutes
+test-slow: $(DEV) $(SLOW:%=$(VENV)/.extra-%) ## run all tests, including those that need the network or take minutes
 	$(BIN)/python -m pytest -m "not alone and not crashes"
 	$(BIN)/python -m pytest -m alone -n 0
 
@@ -131,7 +133,8 @@ gpu: $(DEV) ## run what needs a CUDA device, 8 minutes (docs/gpu.md); PIECES="be
 # extras too; the lock of an extra has what it needs besides requirements.lock.
 lock: ## resolve the newest allowed versions into the lock files
 	@set -eu; env=$$(mktemp -d); trap 'rm -rf "$$env"' EXIT; trap 'exit 130' INT TERM; \
-	freeze() { "$$env/bin/python" -m pip freeze --all --exclude pip --exclude baton | LC_ALL=C sort -f; }; \
+	freeze() { "$$env/bin/python" -m pip freeze --all --exclude pip --exclude baton | \
+		awk -F == '{ gsub(/[._-]+/, "-", $$1); print tolower($$1) "==" $$2 }' | LC_ALL=C sort -f; }; \
 	hashed() { sed -n 1p "$$1"; \
 		"$$env/tools/bin/uv" pip compile --quiet --universal --no-deps --generate-hashes --python-version 3.11 \
 		--no-header --no-annotate -; }; \
@@ -142,7 +145,7 @@ lock: ## resolve the newest allowed versions into the lock files
 	sed -E 's/^((nvidia-|cuda-|triton).*)$$/\1; sys_platform == "linux"/' "$$env/runtime" | \
 		hashed requirements.lock > "$$env/requirements.lock"; \
 	grep -vxFf "$$env/runtime" "$$env/all" | hashed requirements-dev.lock > "$$env/requirements-dev.lock"; \
-	for extra in export postgres tune; do \
+	for extra in export postgres ray spark tune; do \
 		"$$env/tools/bin/uv" pip compile --quiet --python "$$env/bin/python" --no-header --no-annotate \
 			--extra $$extra --constraint "$$env/all" pyproject.toml | grep -vxFf "$$env/runtime" | \
 			hashed requirements-$$extra.lock > "$$env/requirements-$$extra.lock"; \

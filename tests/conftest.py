@@ -25,6 +25,7 @@ pytest.register_assert_rewrite("tests.pipeline_checks")
 for name in ("DVC_ROOT", "BATON_REPRO_ID", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
     os.environ.pop(name, None)
 
+from tests.cluster_inputs import cluster  # noqa: E402, F401  fixture
 from tests.data_fixtures import (  # noqa: E402, F401  fixtures
     audio_settings,
     build_wheel,

@@ -23,8 +23,8 @@ fi
 def checkout(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     folder = tmp_path / str(request.param)
     folder.mkdir()
-    for name in ("Makefile", "requirements.lock", "requirements-dev.lock", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder)
+    for path in (ROOT / "Makefile", ROOT / "pyproject.toml", *ROOT.glob("requirements*.lock")):
+        shutil.copy(path, folder)
     (tmp_path / "python").write_text(PROGRAM)
     (tmp_path / "python").chmod(0o755)
     return folder
@@ -60,3 +60,12 @@ def test_the_environment_is_made_once_and_used(checkout: Path) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_target_has_its_prerequisites(checkout: Path, target: str) -> None:
     make(checkout, "--dry-run", target)
+
+
+def test_only_the_slow_tests_install_spark_and_ray(checkout: Path) -> None:
+    """Built is only what has no wheel."""
+    calls = {target: " ".join(make(checkout, target)) for target in ("test", "test-slow")}
+    assert "requirements-spark.lock" not in calls["test"] and "requirements-ray.lock" not in calls["test"]
+    assert "<--no-binary=pyspark> <-r> <requirements-spark.lock>" in calls["test-slow"]
+    assert "<--no-build-isolation> <-r> <requirements-ray.lock>" in calls["test-slow"]
+    assert make(checkout, "install", "EXTRAS=ray spark") == []

@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = tuple(name for name in PROJECT["optional-dependencies"] if name != "dev")
+SLOW = ("ray", "spark")  # only slow tests need them, and only `make test-slow` installs them
 LOCKS = ("requirements.lock", "requirements-dev.lock", *(f"requirements-{name}.lock" for name in EXTRAS))
 
 
@@ -40,7 +41,7 @@ def test_a_lock_holds_exact_versions_and_digests_only(name: str) -> None:
 def test_only_packages_without_a_wheel_are_built() -> None:
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert "--require-hashes --only-binary=:all: --no-build-isolation" in text
-    assert re.findall("--no-binary=([^ ]+)", text) == ["antlr4-python3-runtime", "seqeval"]
+    assert re.findall("--no-binary=([^ )]+)", text) == ["antlr4-python3-runtime", "pyspark", "seqeval"]
     installed = [line for line in text.splitlines() if "pip install" in line and "$$env" not in line]
     assert all("$(LOCKED)" in line or line.endswith("-e .") for line in installed), installed
 
@@ -65,10 +66,13 @@ def test_the_locks_fit_the_ranges() -> None:
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_the_development_lock_has_the_extras(extra: str) -> None:
     versions, everything = locked(f"requirements-{extra}.lock"), locked(LOCKS[1])
-    assert versions and versions.items() <= everything.items()
-    assert f"baton[{','.join(sorted(EXTRAS))}]" in PROJECT["optional-dependencies"]["dev"]
+    common = {name: everything[name] for name in versions if extra not in SLOW or name in everything}
+    assert versions and common.items() <= versions.items()
+    own = sorted({*EXTRAS} - {*SLOW})
+    assert f"baton[{','.join(own)}]" in PROJECT["optional-dependencies"]["dev"]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert f"for extra in {' '.join(sorted(EXTRAS))}; do" in makefile, "`make lock` makes its lock"
+    assert f"SLOW := {' '.join(SLOW)}\n" in makefile
 
 
 def test_the_runtime_lock_is_complete() -> None:
@@ -88,7 +92,15 @@ def test_the_runtime_lock_is_complete() -> None:
                 )
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=pytest.mark.slow if name[len("requirements-") : -len(".lock")] in SLOW else ()
+        )
+        for name in LOCKS
+    ],
+)
 def test_the_locks_are_what_is_installed(name: str) -> None:
     installed = {package: metadata.version(package) for package in locked(name)}
     assert installed == locked(name)

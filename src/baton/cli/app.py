@@ -15,6 +15,7 @@
     baton serve M     verify a registered model and serve it over HTTP
     baton predict IN  answer every row of a table, or every file of a folder, in a file
     baton server      run MLflow on PostgreSQL, for this machine, with logins
+    baton machines C  run C on machine 0 of a job, and what its stages need on the others
     baton drift X     compare new rows without labels with the champion's training data
     baton compare     compare ways to transfer, over numbers of labels and seeds
     baton compare A B   compare two revisions, row by row, from the predictions that they kept
@@ -460,6 +461,21 @@ def predict(
     predict_command.predict(
         context.obj, arguments, {"out": str(context.obj / out), "columns": named} | own, threads
     )
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def machines(
+    command: Annotated[
+        list[str], typer.Argument(metavar="COMMAND…", help="What machine 0 runs: .venv/bin/dvc repro")
+    ],
+) -> None:
+    """Run a command on machine 0 of a job, and what its stages start by torchrun on the others.
+
+    For schedulers that start the same command on every machine; examples/launchers has files for two.
+    """
+    from baton.cli import machines as own
+
+    own.run(command)
 
 
 @app.command()
