@@ -144,8 +144,9 @@ lock: ## resolve the newest allowed versions into the lock files
 	$(PYTHON) -m venv "$$env/tools"; "$$env/tools/bin/python" -m pip install --quiet uv; \
 	sed -E 's/^((nvidia-|cuda-|triton).*)$$/\1; sys_platform == "linux"/' "$$env/runtime" | \
 		hashed requirements.lock > "$$env/requirements.lock"; \
-	grep -vxFf "$$env/runtime" "$$env/all" | hashed requirements-dev.lock > "$$env/requirements-dev.lock"; \
-	for extra in export postgres ray spark tune; do \
+	grep -vxFf "$$env/runtime" "$$env/all" | sed -E 's/^((swift|pyeclib)==.*)$$/\1; sys_platform == "linux"/' | \
+		hashed requirements-dev.lock > "$$env/requirements-dev.lock"; \
+	for extra in export postgres ray s3 spark tune; do \
 		"$$env/tools/bin/uv" pip compile --quiet --python "$$env/bin/python" --no-header --no-annotate \
 			--extra $$extra --constraint "$$env/all" pyproject.toml | grep -vxFf "$$env/runtime" | \
 			hashed requirements-$$extra.lock > "$$env/requirements-$$extra.lock"; \

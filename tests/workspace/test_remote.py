@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from baton.errors import OutputError, ParamsError
+from baton.lifecycle.retraining import prerequisites
 from baton.processes import patience
 from baton.workspace import remote
 
 ROOT = Path(__file__).parents[2]
+PATIENT = "baton.workspace.patient_dvc"
 STAGE = """
 stages:
   made:
@@ -83,12 +85,34 @@ class Place:
         shutil.rmtree(self.folder / ".dvc/cache", ignore_errors=True)
 
     def dvc(self, module: str, *words: str, patience_seconds: float = 20) -> subprocess.CompletedProcess[str]:
-        own = {"PYTHONPATH": str(ROOT / "src"), patience.VARIABLE: str(patience_seconds)}
-        own |= {"DVC_SITE_CACHE_DIR": str(self.folder.parent / "site")}
         command = [sys.executable, "-m", module, *words]
-        return subprocess.run(
-            command, cwd=self.folder, env=os.environ | own, capture_output=True, text=True, check=False
-        )
+        own = self.environment(patience_seconds)
+        return subprocess.run(command, cwd=self.folder, env=own, capture_output=True, text=True, check=False)
+
+    def told(self, words: str, act: Callable[[], object], *command: str) -> str:
+        """Run DVC, patient; act when it says these words for the first time. Return what it says."""
+        line = [sys.executable, "-m", PATIENT, *command]
+        said = ""
+        with subprocess.Popen(
+            line,
+            cwd=self.folder,
+            env=self.environment(300),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            for text in process.stdout:
+                if words in text and words not in said:
+                    act()
+                said += text
+        assert process.returncode == 0, said
+        assert words in said, said
+        return said
+
+    def environment(self, patience_seconds: float) -> dict[str, str]:
+        own = {"PYTHONPATH": str(ROOT / "src"), patience.VARIABLE: str(patience_seconds)}
+        return os.environ | own | {"DVC_SITE_CACHE_DIR": str(self.folder.parent / "site"), "COLUMNS": "200"}
 
     def runs(self) -> int:
         return len((self.folder.parent / "log").read_text().splitlines())
@@ -123,9 +147,6 @@ def later(seconds: float, call: Callable[[], object]) -> threading.Timer:
     return timer
 
 
-PATIENT = "baton.workspace.patient_dvc"
-
-
 def test_dvc_itself_runs_the_stage_again_when_its_remote_is_away(place: Place, http: Http) -> None:
     """The fault that `patient_dvc` is there for."""
     http.stop()
@@ -136,11 +157,7 @@ def test_dvc_itself_runs_the_stage_again_when_its_remote_is_away(place: Place, h
 
 def test_a_server_that_comes_back_is_waited_for(place: Place, http: Http) -> None:
     http.stop()
-    back = later(4, http.start)
-    ended = place.dvc(PATIENT, "repro", "--pull")
-    back.join()
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "does not answer" in ended.stdout and "trying again" in ended.stdout
+    assert "does not answer" in place.told("trying again", http.start, "repro", "--pull")
     assert (place.folder / "out/x").read_text() == "hi" and place.runs() == 1
 
 
@@ -156,11 +173,8 @@ def test_a_folder_that_is_not_mounted_is_waited_for(place: Place) -> None:
     """Here the run-cache is asked, since the lock is of other inputs."""
     (place.folder / "dvc.lock").unlink()
     aside = place.store.rename(place.store.with_name("aside"))
-    back = later(4, lambda: aside.rename(place.store))
-    ended = place.dvc(PATIENT, "repro", "--pull")
-    back.join()
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "does not exist" in ended.stdout
+    said = place.told("trying again", lambda: aside.rename(place.store), "repro", "--pull")
+    assert "does not exist" in said
     assert (place.folder / "out/x").read_text() == "hi" and place.runs() == 1
 
 
@@ -190,6 +204,18 @@ def test_pulling_tells_missing_outputs_from_a_silent_remote(
     with pytest.raises(OutputError, match="cannot be used"):
         remote.pull("out")
     http.start()
+
+
+def test_a_remote_whose_package_is_missing_is_one_error(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the extra were not installed."""
+    monkeypatch.setitem(sys.modules, "dvc_s3", None)
+    place.point("s3://bucket/project")
+    with pytest.raises(ParamsError, match="make install EXTRAS=s3"):
+        remote.Remote().trouble()
+    monkeypatch.setattr(prerequisites, "run", lambda *_, **__: "storage")
+    assert [line for line in prerequisites._remote(push=True) if "requires 'dvc-s3'" in line]
 
 
 def test_another_failure_of_dvc_is_no_missing_output(place: Place) -> None:

@@ -18,13 +18,16 @@ from dvc.stage.cache import RunCacheNotSupported, StageCache
 
 from baton import console
 from baton.errors import BatonError
-from baton.workspace import remote
+from baton.workspace import held_objects, remote
 
 T = TypeVar("T")
 
 
-def _patient(call: Callable[[], T], complete: Callable[[T], bool]) -> T:
-    """Return what `call` returns or raises when it is `complete`, or the remote lacks what it fetches."""
+def _patient(call: Callable[[], T], complete: Callable[[T], bool], held: Callable[[], str | None]) -> T:
+    """Return what `call` returns or raises when it is `complete`, or the remote lacks what it fetches.
+
+    `held` says what the remote has of what could not be fetched.
+    """
     ended: list[T] = []
     raised: list[Exception] = []
 
@@ -33,15 +36,15 @@ def _patient(call: Callable[[], T], complete: Callable[[T], bool]) -> T:
         raised.clear()
         try:
             ended.append(call())
+            return complete(ended[0])
         except RunCacheNotSupported:
             raise
         except Exception as error:  # noqa: BLE001  DVC's, or that of any kind of remote
             raised.append(error)
             return False
-        return complete(ended[0])
 
     try:
-        remote.fetched(attempt)
+        remote.fetched(attempt, held)
     except BatonError as error:
         console.warn("dvc", error)
         raise SystemExit(1) from None  # which DVC does not take for a stage to run
@@ -54,30 +57,35 @@ def _install() -> None:
     pull_objects, pull_runs, pull_outputs = DataCloud.pull, StageCache.pull, Repo.pull
 
     def objects(cloud: Any, objs: Any, *args: Any, **options: Any) -> Any:
-        wanted = set(objs)
-        caches = cloud.repo.cache.local, cloud.repo.cache.legacy
-
-        def here(_: object) -> bool:
-            return all(any(cache.exists(one.value) for cache in caches) for one in wanted)
-
-        return _patient(lambda: pull_objects(cloud, wanted, *args, **options), here)
+        wanted, repo = set(objs), cloud.repo
+        return _patient(
+            lambda: pull_objects(cloud, wanted, *args, **options),
+            lambda _: not held_objects.lacking(repo, wanted),
+            lambda: held_objects.trouble(repo, wanted),
+        )
 
     def runs(cache: Any, name: Any, odb: Any = None) -> Any:
-        def here(_: object) -> bool:
-            there = odb or cache.repo.cloud.get_remote_odb(
-                name, "fetch --run-cache", hash_name="md5-dos2unix"
-            )
-            folder = there.fs.join(there.path, "runs")
-            if not there.fs.exists(folder):  # False also if it cannot be asked
-                return False
-            own = cache.repo.cache.legacy
+        there = odb or cache.repo.cloud.get_remote_odb(name, "fetch --run-cache", hash_name="md5-dos2unix")
+        folder, own = there.fs.join(there.path, "runs"), cache.repo.cache.legacy
+
+        def missing() -> list[str]:
             paths = (there.fs.relpath(path, there.path) for path in there.fs.find(folder))
-            return all(own.fs.exists(own.fs.join(own.path, *there.fs.parts(path))) for path in paths)
+            return [path for path in paths if not own.fs.exists(own.fs.join(own.path, *there.fs.parts(path)))]
 
-        return _patient(lambda: pull_runs(cache, name, odb), here)
+        def here(_: object) -> bool:
+            return there.fs.exists(folder) and not missing()  # the first is False also if it cannot be asked
 
-    def outputs(repo: Any, *args: Any, **options: Any) -> Any:
-        return _patient(lambda: pull_outputs(repo, *args, **options), lambda _: True)
+        def held() -> str | None:
+            return held_objects.told(missing() if there.fs.exists(folder) else [])
+
+        return _patient(lambda: pull_runs(cache, name, odb), here, held)
+
+    def outputs(repo: Any, targets: Any = None, *args: Any, **options: Any) -> Any:
+        return _patient(
+            lambda: pull_outputs(repo, targets, *args, **options),
+            lambda _: True,
+            lambda: held_objects.trouble(repo, held_objects.of_outputs(repo, targets)),
+        )
 
     DataCloud.pull, StageCache.pull, Repo.pull = objects, runs, outputs
 

@@ -3,7 +3,7 @@
 import os
 
 from baton import params
-from baton.errors import USERINFO, ParamsError
+from baton.errors import USERINFO, BatonError, ParamsError
 from baton.lifecycle.retraining import checkout, overrides, pushing
 from baton.tracking.pinned_server import SERVER
 from baton.workspace import remote
@@ -24,7 +24,7 @@ def require(enabled: bool, push: bool, branch: str | None) -> None:
             got="--mode enabled --no-push",
             hint="leave out --no-push, or use --mode dry-run",
         )
-    lacking = [*_server(), *_repository(push, branch)]
+    lacking = [*_server(), *_remote(push), *_repository(push, branch)]
     if lacking:
         raise ParamsError(
             "retraining needs more than is set up here\n" + "\n".join(f"  - {item}" for item in lacking),
@@ -48,17 +48,36 @@ def _server() -> list[str]:
             f"the server's address in {SERVER}, next to {given[0]} in the environment: otherwise whoever"
             " edits tracking.uri chooses who gets the credentials"
         )
+    return lacking
+
+
+def _remote(push: bool) -> list[str]:
+    lacking = []
     if not run("dvc", "config", "core.remote", check=False).strip():
         lacking.append(
             "a DVC remote (`dvc remote add --default NAME PATH_OR_URL`) for data, models and the run-cache"
         )
-    elif (where := remote.Remote()).is_folder and (trouble := where.trouble()):
-        lacking.append(f"the folder of the DVC remote: {trouble} (mount it, or create it if it is new)")
+    elif problem := _unusable(push):
+        lacking.append(problem)
     if USERINFO.search(run("dvc", "remote", "list", check=False)):
         lacking.append(
             "DVC remotes without a user or a password in their addresses (give them by environment variables)"
         )
     return lacking
+
+
+def _unusable(push: bool) -> str | None:
+    """Return why the remote cannot be used, however long a job waits."""
+    try:
+        where = remote.Remote()
+        trouble = where.trouble()
+        if where.is_folder and trouble:
+            return f"the folder of the DVC remote: {trouble} (mount it, or create it if it is new)"
+        if push and not trouble:
+            where.check_writing()
+    except BatonError as error:
+        return " ".join(str(error).split())
+    return None  # one that is away is waited for later
 
 
 def _repository(push: bool, branch: str | None) -> list[str]:

@@ -19,7 +19,7 @@ from baton import console, params, storage
 from baton.processes import patience
 from baton.train import checkpoint_folders
 from baton.train.checkpoint_folders import MANIFEST
-from baton.workspace import remote
+from baton.workspace import refusals, remote
 
 ROOT = "baton/checkpoints"
 FINGERPRINT = "fingerprint.json"  # what `train.resume` compares
@@ -88,7 +88,8 @@ class Shelf:
                 if self._fits(_experiment(run), wanted):
                     self._fetch(run, found)
         except Exception as error:  # noqa: BLE001  every kind of remote has its own
-            return f"a checkpoint on the DVC remote cannot be fetched ({remote.reason(error)})"
+            refusals.check(error)
+            return f"a checkpoint on the DVC remote cannot be fetched ({refusals.reason(error)})"
         self.before = {run: name for run, name, _ in self._newest()}
         return None
 
@@ -124,7 +125,7 @@ class Shelf:
         try:
             act()
         except Exception as error:  # noqa: BLE001  every kind of remote has its own
-            trouble = remote.reason(error)
+            trouble = refusals.reason(error)
             if trouble != self.trouble:
                 console.warn("checkpoints", f"those on the DVC remote are not up to date ({trouble})")
             self.trouble = trouble
