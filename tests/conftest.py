@@ -37,6 +37,7 @@ from tests.data_fixtures import (  # noqa: E402, F401  fixtures
     workplace,
 )
 from tests.exported import image_export, text_export  # noqa: E402, F401  fixtures
+from tests.object_store import gate, object_store  # noqa: E402, F401  fixtures
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -55,6 +55,16 @@ def test_secrets_are_on_the_step_that_needs_them(
         assert not any("cache" in step.get("with", {}) for step in job["steps"])
 
 
+def test_the_step_that_retrains_gets_the_variables_of_a_remote_on_s3() -> None:
+    named = set(
+        re.findall(r"AWS_\w+", (ROOT / "docs/s3.md").read_text().split("In CI put")[1].split("##")[0])
+    )
+    steps = [(name, step) for name, job, _ in jobs() for step in job["steps"] if "AWS_" in str(step)]
+    assert [(name, step["name"]) for name, step in steps] == [("retrain.retrain", "retrain")]
+    assert named == {name for name in steps[0][1]["env"] if name.startswith("AWS_")}
+    assert chosen(steps[0][1]["env"]["AWS_DEFAULT_REGION"], {}), "botocore takes an empty one for a region"
+
+
 CHOICES = [({}, "dry-run"), ({"vars.RETRAIN_MODE": "enabled"}, "enabled")]
 CHOICES += [({"github.event.inputs.mode": "dry-run", "vars.RETRAIN_MODE": "enabled"}, "dry-run")]
 
