@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 PERMUTATIONS, BANDS, SEED = 128, 32, 0
 WIDTH = PERMUTATIONS // BANDS
 MEMBERS = 8  # texts in a band that each text is compared with; groups of up to this many get all their pairs
-CHUNK = 4096  # pairs compared at a time
+CHUNK = 1024  # pairs compared at a time
 SORTED = 2**22  # texts of a band that are sorted at a time
 SPREAD = np.uint64(
     0x9E3779B97F4A7C15
@@ -95,9 +95,8 @@ class Signatures:
         likely = np.zeros(len(pairs), bool)
         for start in range(0, len(pairs), CHUNK):
             late, early = np.divmod(pairs[start : start + CHUNK], self._count)
-            same = sum((band[late] == band[early]).sum(axis=1) for band in mapped.bands)
+            same = sum(mapped.equal(band, late, early) for band in range(BANDS))
             likely[start : start + CHUNK] = same >= least
-            mapped.forget()
         return likely
 
 
@@ -109,20 +108,21 @@ class _Mapped:
         for path in paths:
             with path.open("rb") as file:
                 self._maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        self.bands: list[NDArray[np.uint32]] = [
+        self._bands: list[NDArray[np.uint32]] = [
             np.frombuffer(one, np.uint32).reshape(-1, WIDTH) for one in self._maps
         ]
 
-    def forget(self) -> None:
-        """Let the pages go that were read, so that they do not add up."""
-        for one in self._maps:
-            one.madvise(mmap.MADV_DONTNEED)
+    def equal(self, band: int, late: NDArray[np.int64], early: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many hashes of a band are equal in each pair, (pairs,)."""
+        found: NDArray[np.int64] = (self._bands[band][late] == self._bands[band][early]).sum(axis=1)
+        self._maps[band].madvise(mmap.MADV_DONTNEED)  # the pages that were read would add up
+        return found
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bands.clear()
+        self._bands.clear()
         for one in self._maps:
             one.close()
 
