@@ -52,7 +52,7 @@ def _units_of_rows(table: Path, shared: Path, count: int) -> NDArray[np.int64]:
 
 
 def _values(table: Path, *columns: str) -> Iterator[tuple[Any, ...]]:
-    with pq.ParquetFile(table) as file:
+    with pq.ParquetFile(table, pre_buffer=False) as file:
         for batch in file.iter_batches(columns=list(columns)):
             yield from zip(*(batch[name].to_pylist() for name in columns), strict=True)
 

@@ -21,7 +21,8 @@ from baton.tables.columns import Columns
 from baton.tables.rows import Cell, Joined, RawTable, one_name
 
 AT_ONCE = 4096  # rows of a Parquet file
-BUFFER = 2**20  # bytes of a column that are read at a time, however large the row groups are
+# Bytes of a column that are read at a time, however large the row groups are; only without `pre_buffer`.
+BUFFER = 2**20
 
 
 def read(
@@ -133,7 +134,7 @@ def _read_parquet(table: RawTable, wanted: Columns) -> None:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(table.path, buffer_size=BUFFER) as file:
+        with pq.ParquetFile(table.path, buffer_size=BUFFER, pre_buffer=False) as file:
             for name in wanted.names:
                 if file.schema_arrow.names.count(name) != 1:
                     raise columns.missing(
