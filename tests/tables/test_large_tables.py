@@ -16,20 +16,24 @@ from tests.raw_tables import write_raw
 ROOT = Path(__file__).parents[2]
 FEW, MANY = 60_000, 200_000
 TEXT = 350  # bytes of a text, on average
-WHOLE_ROWS = "stored_rows.Spool = Kept"
+WHOLE_ROWS = "row_files.Spool = Kept\nclean.stored_rows = SimpleNamespace(StoredRows=whole)"
 CODE = """
 import sys
 from pathlib import Path
 from baton import params
-from baton.tables import clean, stored_rows
+from types import SimpleNamespace
+from baton.tables import clean, row_files
 from tests import data_fixtures
 
 class Kept(list):
     def __init__(self, folder, split):
         pass
 
-    def stored(self):
-        return list(self)
+    def ended(self):
+        return self
+
+def whole(files):
+    return list(files[0])
 
 {control}
 make = data_fixtures.settings.__wrapped__()

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from baton import params
-from baton.tables import near_candidates, near_duplicates, row_sets, stored_rows
+from baton.tables import near_candidates, near_duplicates, row_files, row_sets
+from baton.tables.row_files import Spool
 from baton.tables.rows import Extras, Row
-from baton.tables.stored_rows import Spool, StoredRows
+from baton.tables.stored_rows import StoredRows
 from tests.tables.messy_tables import SCENARIOS, clean_all
 
 Settings = Callable[..., params.TextPreprocess]
@@ -20,7 +21,7 @@ WHOLE = 10**9
 def set_parts(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Let everything that works in parts, or in slices of hashes, have `size` rows in each."""
     for module, names in {
-        stored_rows: ("PART",),
+        row_files: ("PART",),
         row_sets: ("AT_ONCE", "SORTED"),
         near_candidates: ("CHUNK", "SORTED"),
         near_duplicates: ("CHUNK",),
@@ -61,7 +62,7 @@ def test_control_comparing_rows_within_their_part_only_gives_other_bytes(
     whole = row_sets.firsts
 
     def within_parts(values: Any) -> Any:
-        size = stored_rows.PART
+        size = row_files.PART
         starts = range(0, len(values), size)
         found = [start + whole(values[start : start + size]) for start in starts]
         return np.concatenate([np.zeros(0, np.int64), *found])
@@ -83,12 +84,12 @@ ROWS = [
 
 @pytest.fixture(params=[1, 3, WHOLE])
 def stored(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StoredRows:
-    monkeypatch.setattr(stored_rows, "PART", request.param)
+    monkeypatch.setattr(row_files, "PART", request.param)
     spool = Spool(tmp_path, "train")
     for row in ROWS:
         spool.append(row)
     assert len(spool) == len(ROWS)
-    return spool.stored()
+    return StoredRows((spool.ended(),))
 
 
 def test_rows_come_back_as_they_were(stored: StoredRows) -> None:
@@ -115,17 +116,17 @@ def test_some_rows_and_changes(stored: StoredRows) -> None:
 
 
 def test_a_part_ends_when_it_has_enough_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored_rows, "LETTERS", 12)
+    monkeypatch.setattr(row_files, "LETTERS", 12)
     spool = Spool(tmp_path, "train")
     for row in ROWS:
         spool.append(row)
-    rows = spool.stored()
+    rows = StoredRows((spool.ended(),))
     assert list(rows) == ROWS
     assert len(rows._files[0].starts) > len(ROWS) // 2
 
 
 def test_no_rows(tmp_path: Path) -> None:
-    assert list(Spool(tmp_path, "train").stored()) == []
+    assert list(StoredRows((Spool(tmp_path, "train").ended(),))) == []
 
 
 def test_equal_digests_get_the_first_of_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ from baton.tables import (
     novel_rows,
     pair_notes,
     readers,
+    row_files,
     row_sets,
     row_units,
     run_checks,
@@ -231,10 +232,10 @@ def _read(
             )
             read = []
             for split, path in paths.items():
-                rows = stored_rows.Spool(spool, split)
+                rows = row_files.Spool(spool, split)
                 table = RawTable(split, path, cells.read, rows=rows, joined=cells.joined)
                 readers.fill(table, settings.format, columns)
-                table.rows = rows.stored()
+                table.rows = stored_rows.StoredRows((rows.ended(),))
                 read.append(table)
             _refuse_several_guesses(read)
             extra_columns.refuse_mixed_times(read, settings.time_column)

@@ -21,7 +21,7 @@ PERMUTATIONS, BANDS, SEED = 128, 32, 0
 WIDTH = PERMUTATIONS // BANDS
 MEMBERS = 8  # texts in a band that each text is compared with; groups of up to this many get all their pairs
 CHUNK = 1024  # pairs compared at a time
-SORTED = 2**22  # texts of a band that are sorted at a time
+SORTED = 2**20  # texts of a band that are sorted at a time
 SPREAD = np.uint64(
     0x9E3779B97F4A7C15
 )  # an odd number: the slices by which texts are sorted are about as large

@@ -18,7 +18,7 @@ from baton.tables.stored_rows import StoredRows, kind
 Rows = Sequence[Row]
 Numbers = NDArray[np.integer[Any]]
 AT_ONCE = 65_536  # names hashed before their digests are put away
-SORTED = 2**22  # digests sorted at a time
+SORTED = 2**20  # digests sorted at a time
 
 
 def brief(rows: Rows) -> Iterable[Row]:

@@ -49,12 +49,14 @@ class Table:
         `start` comes before each name; the ranks are the first eight bytes of its SHA-256. The indices need
         not be in order.
         """
-        there, place = np.unique(indices, return_inverse=True)
-        found = np.empty(len(there), np.uint64)
-        for number, row in enumerate(row_sets.at(self.rows, there)):
+        if len(indices) > 1 and not (indices[1:] > indices[:-1]).all():
+            there, place = np.unique(indices, return_inverse=True)
+            return self.orders(start, there)[place.reshape(-1)]
+        found = np.empty(len(indices), np.uint64)
+        for number, row in enumerate(row_sets.at(self.rows, indices)):
             digest = hashlib.sha256(f"{start}\0{name(row)}".encode()).digest()
             found[number] = int.from_bytes(digest[:8], "big")
-        return found[place.reshape(-1)]
+        return found
 
 
 def name(row: Row) -> str:
@@ -182,7 +184,7 @@ def of(
     unit = joined(len(rows), early, late)
     unlike = np.ones(len(rows), np.bool_)
     unlike[late] = False
-    firsts = np.flatnonzero(unlike)
+    firsts = np.flatnonzero(unlike).astype(unit.dtype)
     codes, known = row_sets.coded(_labels(rows) if strata is None else strata, len(rows))
     own, lasts = (codes, known) if lasting is None else row_sets.coded(lasting, len(rows))
     numbers = row_sets.counted(own[firsts])

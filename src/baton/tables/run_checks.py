@@ -157,7 +157,9 @@ def _run(
     if name == "similar_labels" and (found := label_checks.control_characters(state.rows, state.cells.names)):
         state.apply("control_label", "fail", found)
     state.apply(name, policy, one(state.rows))
-    if name == "invalid_utf8":  # undecodable bytes of the rows that stay become the replacement character
+    finding = state.findings[-1]
+    # Undecodable bytes of the rows that stay become the replacement character.
+    if name == "invalid_utf8" and len(finding.dropped) < len(finding.rows):
         state.rows = row_sets.changed(state.rows, readable, texts=True)
         state.rename(lambda one: SURROGATE.sub("\ufffd", one))
 

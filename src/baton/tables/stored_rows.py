@@ -1,25 +1,20 @@
 """Rows that stay on disk, in parts: of each only its place is in memory, so a table may exceed it.
 
-Input: the rows of raw files, one after the other (`Spool`). Output: `StoredRows`, a sequence of rows as
-lists are: what it is asked for is read, at most a few parts at a time. For each raw file there is one Arrow
-file of texts and one of all else, so that whoever needs no texts reads none.
+Input: the rows of raw files (`row_files`). Output: `StoredRows`, a sequence of rows as lists are: what it is
+asked for is read, at most a few parts at a time.
 """
 
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, pairwise
-from pathlib import Path
 from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.tables.rows import NO_EXTRAS, Extras, Row
+from baton.tables.row_files import RowFile
+from baton.tables.rows import Row
 
-PART = 4096  # rows that are read and written at a time
-LETTERS = 2**23  # of the texts of a part: it ends when it has as many, whatever its rows
-OPEN = 8  # parts of a file that random access keeps
 Places = NDArray[np.integer[Any]]
 
 
@@ -35,146 +30,12 @@ class Change(NamedTuple):
     where: NDArray[np.bool_] | None = None
 
 
-class Spool:
-    """Writes the rows of one raw file, in the order in which they come."""
-
-    def __init__(self, folder: Path, split: str) -> None:
-        """Two files named after the split come into `folder`, which exists."""
-        self._split = split
-        self._paths = [folder / f"{split}.{kind}.arrow" for kind in ("texts", "others")]
-        self._files: list[Any] = []
-        self._waiting: list[Row] = []
-        self._letters = 0
-        self._starts = [0]
-
-    def append(self, row: Row) -> None:
-        """Append a row."""
-        self._waiting.append(row)
-        self._letters += len(row.text) + len(row.pair or "")
-        if len(self._waiting) >= PART or self._letters >= LETTERS:
-            self._flush()
-
-    def __len__(self) -> int:
-        return self._starts[-1] + len(self._waiting)
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-
-        rows, self._waiting, self._letters = self._waiting, [], 0
-        batches = [pa.record_batch(part) for part in _columns(rows)]
-        if not self._files:
-            self._files = [
-                pa.ipc.new_file(str(path), batch.schema)
-                for path, batch in zip(self._paths, batches, strict=True)
-            ]
-        for file, batch in zip(self._files, batches, strict=True):
-            file.write_batch(batch)
-        self._starts.append(self._starts[-1] + len(rows))
-
-    def stored(self) -> "StoredRows":
-        """End the files, and return their rows."""
-        if self._waiting or not self._files:
-            self._flush()
-        for file in self._files:
-            file.close()
-        return StoredRows((_File(self._split, self._paths, self._starts),))
-
-
-def _columns(rows: list[Row]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the columns of the two files; texts as bytes, which lone surrogates survive."""
-    import pyarrow as pa
-
-    def binary(values: Iterator[str | None]) -> Any:
-        return pa.array([None if one is None else _bytes(one) for one in values], pa.large_binary())
-
-    texts = {"text": binary(row.text for row in rows), "pair": binary(row.pair for row in rows)}
-    kept = [[_bytes(one) for one in row.extras.kept] for row in rows]
-    return texts, {
-        "number": pa.array([row.number for row in rows], pa.int64()),
-        "label": binary(row.label for row in rows),
-        "plain": pa.array([row.extras == NO_EXTRAS for row in rows], pa.bool_()),
-        "group": binary(row.extras.group for row in rows),
-        "time": pa.array([row.extras.time for row in rows], pa.float64()),
-        "weight": pa.array([row.extras.weight for row in rows], pa.float64()),
-        "kept": pa.array(kept, pa.list_(pa.large_binary())),
-        "dated": pa.array([row.extras.dated for row in rows], pa.bool_()),
-    }
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _text(found: bytes) -> str:
-    return found.decode("utf-8", "surrogatepass")
-
-
-class _File:
-    """Reads the rows of one raw file."""
-
-    def __init__(self, split: str, paths: list[Path], starts: list[int]) -> None:
-        """`paths` are the files of texts and of all else; `starts` those of the parts, and the end."""
-        self._split, self._paths, self.starts = split, paths, starts
-        self._readers: dict[bool, Any] = {}
-        self._kept: dict[bool, OrderedDict[int, Any]] = {True: OrderedDict(), False: OrderedDict()}
-
-    def __len__(self) -> int:
-        return self.starts[-1]
-
-    def rows(self, number: int, wanted: Places | None, texts: bool, keep: bool = False) -> Iterator[Row]:
-        """Yield the rows of part `number` at the places `wanted` in it, all if None; without `texts`: ''.
-
-        With `keep` the part is kept for the next call.
-        """
-        parts = [self._part(number, kind, keep) for kind in ((False, True) if texts else (False,))]
-        if wanted is not None:
-            parts = [part.take(wanted) for part in parts]
-        columns = {name: part[name] for part in parts for name in part.schema.names}
-        labels, numbers = map(_text, columns["label"].to_pylist()), columns["number"].to_pylist()
-        extras = _extras(columns)
-        if not texts:
-            for own, label, more in zip(numbers, labels, extras, strict=True):
-                yield Row(self._split, own, "", label, more)
-            return
-        pairs = columns["pair"].to_pylist() if columns["pair"].null_count < len(numbers) else None
-        found = map(_text, columns["text"].to_pylist())
-        for place, (own, label, more, text) in enumerate(zip(numbers, labels, extras, found, strict=True)):
-            pair = None if pairs is None or pairs[place] is None else _text(pairs[place])
-            yield Row(self._split, own, text, label, more, pair=pair)
-
-    def _part(self, number: int, texts: bool, keep: bool) -> Any:
-        import pyarrow as pa
-
-        kept = self._kept[texts]
-        if number in kept:
-            kept.move_to_end(number)
-            return kept[number]
-        if texts not in self._readers:
-            self._readers[texts] = pa.ipc.open_file(pa.OSFile(str(self._paths[not texts])))
-        part = self._readers[texts].get_batch(number)
-        if keep:
-            kept[number] = part
-            if len(kept) > OPEN:
-                kept.popitem(last=False)
-        return part
-
-
-def _extras(columns: dict[str, Any]) -> Iterator[Extras]:
-    plain = columns["plain"]
-    if plain.true_count == len(plain):
-        yield from (NO_EXTRAS for _ in range(len(plain)))
-        return
-    names = ("group", "time", "weight", "kept", "dated")
-    for group, time, weight, kept, dated in zip(*(columns[name].to_pylist() for name in names), strict=True):
-        yield Extras(_text(group), time, weight, tuple(map(_text, kept)), dated)
-
-
 class StoredRows(Sequence[Row]):
     """Rows of raw files in their order, all or some of them, each as it is after some changes."""
 
     def __init__(
         self,
-        files: tuple[_File, ...],
+        files: tuple[RowFile, ...],
         places: Places | None = None,
         changes: tuple[Change, ...] = (),
         known: dict[str, Any] | None = None,
