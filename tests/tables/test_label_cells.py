@@ -18,7 +18,7 @@ from baton import params
 from baton.contracts import task_spec
 from baton.errors import DataError, ParamsError
 from baton.sources import image_sources
-from baton.tables import clean, label_drift, splits, two_sample_tests
+from baton.tables import clean, label_drift, row_units, splits, two_sample_tests
 from baton.tables.label_cells import LabelCells
 from baton.tables.rows import Cell, Row
 from tests.data_fixtures import CLASSES
@@ -369,8 +369,8 @@ def test_cuts_are_stratified_and_appended_rows_move_none(seed: int) -> None:
     cells, rows = LabelCells("|"), random_rows(1000, seed)
 
     def drawn(some: list[Row]) -> set[str]:
-        units = splits.units(some, strata=cells.strata(some))
-        return {row.id for row in splits.flat(splits.cut_for_good(units, 0.2, seed=seed, purpose="test")[0])}
+        units = row_units.of(some, strata=cells.strata(some))
+        return {row.id for row in splits.cut_for_good(units, 0.2, seed=seed, purpose="test")[0].rows}
 
     test = drawn(rows)
     for count in (1, 2, 10, 100, 500):
@@ -394,9 +394,9 @@ def test_a_rare_label_is_cut_in_proportion_to_its_rows() -> None:
             cell = cells.read(f"common|rare {number % 5}" if number <= 50 else "common")
             assert isinstance(cell, Cell)
             rows.append(Row("train", number, f"text {number}", cell.label))
-        units = splits.units(rows, strata=cells.strata(rows))
+        units = row_units.of(rows, strata=cells.strata(rows))
         drawn, _ = splits.cut_for_good(units, 0.2, seed=seed, purpose="test")
-        names = [name for row in splits.flat(drawn) for name in cells.names(row.label)]
+        names = [name for row in drawn.rows for name in cells.names(row.label)]
         assert all(1 <= names.count(f"rare {number}") <= 3 for number in range(5)), "2 of 10, within one"
 
 

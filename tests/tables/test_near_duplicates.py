@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from baton.tables import checks, near_duplicates, near_rows
+from baton.tables import near_duplicates, near_rows, text_key
 from baton.tables.rows import Row
 
 LONG = (
@@ -134,7 +134,7 @@ def test_what_a_test_row_is_like_through_others_is_named() -> None:
         Row("test" if number == 399 else "train", number + 1, text, "a")
         for number, text in enumerate(filled(400))
     ]
-    found = near_duplicates.texts(checks.key(row.text) for row in rows)
+    found = near_duplicates.texts(text_key.key(row.text) for row in rows)
     assert len(near_rows.near_duplicate(rows, found)) == 399
     assert all("test:400" in reason for reason in near_rows.near_duplicate(rows, found).values())
     parts = {"train": rows[200:399], "val": [], "test": rows[399:]}

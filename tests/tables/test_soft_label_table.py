@@ -13,7 +13,7 @@ import pytest
 from baton import params
 from baton.contracts import predictions
 from baton.errors import DataError
-from baton.tables import checks, clean, soft_label_table
+from baton.tables import clean, soft_label_table, text_key
 from tests.data_fixtures import CLASSES
 from tests.raw_tables import RAW, csv, texts, write_raw
 
@@ -322,4 +322,4 @@ def test_only_texts_that_are_the_same_match(workplace: Path, settings: Settings)
     report = clean.clean(RAW, TARGET, settings(), CLASSES)["soft_labels"]
     assert list(read()) == ["unlabelled:2"]
     assert report["dropped"] == {"unmatched": 2}
-    assert checks.key("more 1.") != checks.key("more 1")
+    assert text_key.key("more 1.") != text_key.key("more 1")

@@ -8,7 +8,7 @@ import pytest
 
 from baton import params
 from baton.errors import DataError
-from baton.tables import checks, near_duplicates, splits
+from baton.tables import near_duplicates, row_units, splits, text_key
 from baton.tables.class_cells import ClassCells
 from baton.tables.rows import Row
 
@@ -30,15 +30,15 @@ def labels(rows: list[Row]) -> Counter[str]:
 
 
 def cut(rows: list[Row], count: int, **settings: Any) -> tuple[list[Row], list[Row]]:
-    drawn, left = splits.cut(splits.units(rows), count, cells=ClassCells(), **settings)
-    return splits.flat(drawn), splits.flat(left)
+    drawn, left = splits.cut(row_units.of(rows), count, cells=ClassCells(), **settings)
+    return drawn.rows, left.rows
 
 
 def cut_for_good(
     rows: list[Row], share: float, seed: int = 0, alike: near_duplicates.Near | None = None
 ) -> tuple[list[Row], list[Row]]:
-    drawn, left = splits.cut_for_good(splits.units(rows, alike), share, seed=seed, purpose="test")
-    return splits.flat(drawn), splits.flat(left)
+    drawn, left = splits.cut_for_good(row_units.of(rows, alike), share, seed=seed, purpose="test")
+    return drawn.rows, left.rows
 
 
 def test_a_cut_is_exact_and_proportional_and_keeps_the_order() -> None:
@@ -67,7 +67,7 @@ def test_equal_texts_stay_together() -> None:
     for number, row in enumerate(rows):
         row.text = f" {row.text.upper()}" if number % 2 else row.text
     drawn, left = cut(rows, 18, seed=0, purpose="validation", leave=1)
-    assert {checks.key(row.text) for row in drawn}.isdisjoint(checks.key(row.text) for row in left)
+    assert {text_key.key(row.text) for row in drawn}.isdisjoint(text_key.key(row.text) for row in left)
     assert labels(drawn) == {"a": 12, "b": 6}
 
 
@@ -137,9 +137,9 @@ def test_a_growing_table_moves_no_row_and_stays_stratified(share: float, order: 
                 rows.append(Row("train", number + 1, f"text {number}", LATE[order](random_, number)))
             if random_.random() > 0.3:  # several arrive at once
                 continue
-            units = splits.units(rows)
+            units = row_units.of(rows)
             drawn, _ = splits.cut_for_good(units, share, seed=seed, purpose="test")
-            ids = {row.id for row in splits.flat(drawn)}
+            ids = {row.id for row in drawn.rows}
             assert {row.id for row in seen} & ids == before, "only new rows may be added"
             before, seen = ids, list(rows)
             test = Counter(unit.stratum for unit in drawn)
@@ -207,7 +207,7 @@ def test_rows_that_come_later_move_none_from_one_part_to_the_other() -> None:
 
 def test_near_texts_stay_together_and_a_row_between_two_units_takes_none_out_of_test() -> None:
     rows = table({"a": 60, "b": 60})
-    keys = [checks.key(row.text) for row in rows]
+    keys = [text_key.key(row.text) for row in rows]
     alike: near_duplicates.Near = {
         keys[-1]: {keys[3]: 0.9, keys[40]: 0.8},
         keys[3]: {keys[-1]: 0.9},
@@ -219,8 +219,6 @@ def test_near_texts_stay_together_and_a_row_between_two_units_takes_none_out_of_
         joined = {rows[place].id for place in (3, 40, -1)}
         assert joined <= after or joined.isdisjoint(after)
         assert before <= after and after - before <= joined
-        units = splits.units(rows, alike)
+        units = row_units.of(rows, alike)
         drawn, left = splits.cut(units, 30, cells=ClassCells(), seed=seed, purpose="validation", leave=1)
-        assert joined <= {row.id for row in splits.flat(drawn)} or joined <= {
-            row.id for row in splits.flat(left)
-        }
+        assert joined <= {row.id for row in drawn.rows} or joined <= {row.id for row in left.rows}

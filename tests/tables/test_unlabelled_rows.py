@@ -12,7 +12,7 @@ import pytest
 
 from baton import params
 from baton.errors import DataError
-from baton.tables import checks, clean, unlabelled_rows, unlabelled_table
+from baton.tables import clean, text_key, unlabelled_rows, unlabelled_table
 from tests.data_fixtures import CLASSES
 from tests.raw_tables import RAW, csv, texts, write_raw
 
@@ -27,7 +27,7 @@ def read(name: str) -> list[dict[str, Any]]:
 
 
 def keys(name: str) -> set[str]:
-    return {checks.key(row["text"]) for row in read(name)}
+    return {text_key.key(row["text"]) for row in read(name)}
 
 
 @pytest.fixture
@@ -338,7 +338,7 @@ def test_rows_of_train_come_first_and_are_not_repeated(workplace: Path, settings
     report = clean.clean(RAW, TARGET, settings(shots=2), CLASSES)
     found = [row["id"] for row in read("unlabelled")]
     assert found[-1] == "unlabelled:3" and all(id_.startswith("train:") for id_ in found[:-1])
-    assert len({checks.key(row["text"]) for row in read("unlabelled")}) == len(found) == 40 - 4 + 1
+    assert len({text_key.key(row["text"]) for row in read("unlabelled")}) == len(found) == 40 - 4 + 1
     dropped = report["unlabelled"]["origins"]["unlabelled"]["dropped"]
     assert sum(dropped.values()) == 2
 

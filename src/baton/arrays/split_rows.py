@@ -45,14 +45,19 @@ class SplitRows:
 
     def batches(self, size: int, columns: list[str], task: TaskSpec) -> Iterator[pa.RecordBatch]:
         """Yield `columns` and the targets of at most `size` rows at a time."""
-        with pq.ParquetFile(self.table) as file:
+        with _opened(self.table) as file:
             kind = file.schema_arrow.field(task.column).type
             yield from file.iter_batches(batch_size=size, columns=[*columns, task.column])
         if self.unlabelled is not None:
-            with pq.ParquetFile(self.unlabelled) as file:
+            with _opened(self.unlabelled) as file:
                 for batch in file.iter_batches(batch_size=size, columns=columns):
                     zeros = pa.array([_zero(task)] * batch.num_rows, kind)
                     yield batch.append_column(task.column, zeros)
+
+
+def _opened(table: Path) -> pq.ParquetFile:
+    """Open a table that is read in batches; with `pre_buffer` all its row groups would be read at once."""
+    return pq.ParquetFile(table, pre_buffer=False)
 
 
 def count(table: Path) -> int:

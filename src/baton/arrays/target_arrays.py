@@ -24,7 +24,7 @@ class Writer:
         self, folder: Path, split: str, spec: TaskSpec, encoder: sequence_targets.Encoder | None = None
     ) -> None:
         """Entering the `with` block overwrites the files in `folder`; `encoder` is that of texts."""
-        self._spec, self._encoder = spec, encoder
+        self._spec, self._encoder, self._folder, self._split = spec, encoder, folder, split
         self.encoded: list[sequence_targets.Encoded] = []  # of texts
         self._files = {
             name: Growing(path, targets.dtype(spec), targets.shape(spec))
@@ -32,13 +32,14 @@ class Writer:
         }
         self._total = 0
 
-    def append(self, rows: pa.RecordBatch) -> None:
-        """Append the targets of some rows of a clean table.
+    def append(self, rows: pa.RecordBatch) -> Targets:
+        """Append the targets of some rows of a clean table, and return them.
 
         Raises:
             DataError: the column has an empty cell, or targets of another type.
         """
-        found = targets.of_table(rows, self._spec)
+        own = found = targets.of_table(rows, self._spec)
+        _refuse_unknown(found, self._folder, self._split)
         if self._encoder is not None:
             self.encoded.append(self._encoder.encode(found.values.tolist()))
             found = self.encoded[-1].targets
@@ -46,6 +47,7 @@ class Writer:
         if found.offsets is not None:
             self._files["offsets"].append(self._total + found.offsets[1:])
             self._total += len(found.values)
+        return own
 
     def __enter__(self) -> Self:
         for name, file in self._files.items():
@@ -95,15 +97,17 @@ def open_targets(folder: Path, split: str, spec: TaskSpec) -> Targets:
     if found.values.dtype != targets.dtype(spec) or found.values.shape[1:] != targets.shape(spec):
         got = f"{found.values.dtype} {found.values.shape}"
         raise DataError(f"{folder}/{split}.targets.npy does not match the task", got=got, hint=hint)
-    if (
-        found.values.dtype == np.int64
-        and len(found.values)
-        and not 0 <= found.values.min() <= found.values.max() <= targets.most(spec)
-    ):
+    _refuse_unknown(found, folder, split)
+    return found
+
+
+def _refuse_unknown(found: Targets, folder: Path, split: str) -> None:
+    """Refuse targets that the task does not know."""
+    values, most = found.values, targets.most(found.spec)
+    if values.dtype == np.int64 and len(values) and not 0 <= values.min() <= values.max() <= most:
         raise DataError(
             f"{folder}/{split}.targets.npy does not match the task",
-            got=f"targets {found.values.min()} to {found.values.max()}",
-            expected=f"0 to {targets.most(spec)}",
-            hint=hint,
+            got=f"targets {values.min()} to {values.max()}",
+            expected=f"0 to {most}",
+            hint="run `dvc repro --force tokenize`",
         )
-    return found

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from baton.arrays import sequence_targets, target_arrays, unit_arrays, unknown_tokens
+from baton.arrays.document_figures import DocumentFigures
 from baton.arrays.growing_array import Growing
 from baton.arrays.split_rows import SplitRows
 from baton.contracts import text_pairs
@@ -205,9 +206,8 @@ def tokenize(
         also `targets` (see `sequence_targets.statistics`); if words have targets, those of `unit_arrays`.
     """
     source = SplitRows(table, unlabelled)
-    count, split = source.rows, source.split
-    own, strange, left_out, windows = (np.zeros(count, dtype=np.int32) for _ in range(4))  # per document
-    foreign = unknown_tokens.token(tokenizer)
+    split = source.split
+    figures = DocumentFigures(source.rows, unknown_tokens.token(tokenizer))
     names = pq.ParquetWriter(target / f"{split}.ids.parquet", pa.schema([pq.read_schema(table).field("id")]))
     tokens, offsets = (
         Growing(target / f"{split}.tokens.npy", np.int32),
@@ -215,13 +215,16 @@ def tokenize(
     )
     wanted = target_arrays.Writer(target, split, task, encoder)
     columns = text_pairs.columns(table)
-    row = total = 0
     whole = pair_windows.untruncated if len(columns) == 2 else document_windows.untruncated
     with whole(tokenizer) as frame, contextlib.ExitStack() as files:
         for one in (names, tokens, offsets, wanted):
             files.enter_context(one)
         typed = isinstance(frame, PairFrame) and frame.typed
         types = files.enter_context(Growing(target / f"{split}.types.npy", np.int8)) if typed else None
+        documents = None
+        if isinstance(truncation, Windows):
+            documents = files.enter_context(Growing(target / f"{split}.documents.npy", np.int64))
+            documents.append(np.zeros(1, np.int64))
         units = None
         if isinstance(task, Tokens | Spans):
             units = files.enter_context(unit_arrays.Writer(target, split, task.words, frame, truncation))
@@ -232,30 +235,22 @@ def tokenize(
             placed=units is not None,
         ):
             names.write_batch(batch.select(["id"]))
-            end = row + batch.num_rows
-            wanted.append(batch)
-            for items in encodings:
-                own[row:end] += np.array([len(item.ids) for item in items], np.int32)
-                if foreign is not None:
-                    strange[row:end] += np.array([item.ids.count(foreign) for item in items], np.int32)
+            targets = wanted.append(batch)
             read = [_read(frame, items, truncation) for items in zip(*encodings, strict=True)]
-            left_out[row:end] = [item.left_out for item in read]
-            windows[row:end] = [len(item.windows) for item in read]
-            ends = total + np.cumsum(
-                [len(window) for item in read for window in item.windows], dtype=np.int64
-            )
+            bounds = np.cumsum([0, *(len(item.windows) for item in read)], dtype=np.int64)
+            if documents is not None:
+                documents.append(figures.windows + bounds[1:])
+            lengths = [len(window) for item in read for window in item.windows]
+            ends = figures.tokens + np.cumsum(lengths, dtype=np.int64)
             offsets.append(ends)
             if units is not None:
-                firsts = np.concatenate([[total], ends])[np.concatenate([[0], np.cumsum(windows[row:end])])]
+                firsts = np.concatenate([[figures.tokens], ends])[bounds]
                 units.append(batch[columns[-1]].to_pylist(), [*zip(*encodings, strict=True)], firsts[:-1])
-            new = int(ends[-1]) - total
-            tokens.append(_flat((item.windows for item in read), np.int32, new))
+            tokens.append(_flat((item.windows for item in read), np.int32, sum(lengths)))
             if types is not None:
-                types.append(_flat((item.types for item in read), np.int8, new))
-            row, total = end, int(ends[-1])
+                types.append(_flat((item.types for item in read), np.int8, sum(lengths)))
+            figures.add(encodings, read, targets if unlabelled is None else None)
             advance(batch.num_rows)
-    if isinstance(truncation, Windows):
-        np.save(target / f"{split}.documents.npy", np.concatenate([[0], np.cumsum(windows, dtype=np.int64)]))
     source.write_mask(target)
     target_arrays.copy_texts(table, target, split, task)
     more: dict[str, Any] = {}
@@ -265,26 +260,7 @@ def tokenize(
                 wanted.encoded, encoder.spec.target_length, read_ids(target, split)
             )
         }
-    full, truncated = own + frame.special, int((left_out > 0).sum())
-    quantiles = {f"p{q}": int(np.percentile(full, q, method="nearest")) for q in (5, 25, 50, 75, 95, 99)}
-    return (
-        {
-            "documents": count,
-            "windows": int(windows.sum()),
-            "tokens": total,
-            "truncated": truncated,
-            "truncated_share": truncated / count,
-            "left_out_share": float(left_out.sum() / max(1, own.sum())),
-            "lengths": {**quantiles, "max": int(full.max())},
-            "unknown": unknown_tokens.figures(
-                strange,
-                own,
-                target_arrays.open_targets(target, split, task) if unlabelled is None else None,
-            ),
-        }
-        | more
-        | ({} if units is None else units.figures)
-    )
+    return figures.described(frame.special) | more | ({} if units is None else units.figures)
 
 
 def _read(frame: Frame | PairFrame, items: Sequence[Encoding], how: Truncation) -> pair_windows.Read:

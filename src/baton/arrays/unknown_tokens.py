@@ -36,27 +36,39 @@ def token(tokenizer: Tokenizer) -> int | None:
     return number
 
 
-def figures(unknown: NDArray[np.int32], own: NDArray[np.int32], targets: Targets | None) -> dict[str, Any]:
-    """Return the share of unknown tokens in a split and in each class.
+class Counts:
+    """Counts the unknown tokens of a split and of each class, some documents at a time."""
 
-    Args:
-        unknown: the number of unknown tokens of each document, (documents,).
-        own: the number of tokens before truncation, without special ones, (documents,).
-        targets: of the documents; None if some have no labels: there are no shares of classes then.
+    def __init__(self) -> None:
+        self._unknown = self.own = 0  # unknown and all tokens
+        self._classes = np.zeros((2, 0))  # unknown and all tokens of each class
 
-    Returns:
-        `tokens` (the number of unknown ones), `share` and `classes` (shares, in the order of the names).
-    """
-    shares = np.empty(0)
-    if targets is not None:
-        rows, labels = targets.pairs
-        found, of = np.bincount(labels, unknown[rows]), np.bincount(labels, own[rows])
-        shares = found / np.maximum(of, 1)  # (classes,)
-    return {
-        "tokens": int(unknown.sum()),
-        "share": float(unknown.sum() / max(1, own.sum())),
-        "classes": [float(share) for share in shares],
-    }
+    def add(self, unknown: NDArray[np.int32], own: NDArray[np.int32], targets: Targets | None) -> None:
+        """Count some documents.
+
+        Args:
+            unknown: the number of unknown tokens of each document, (documents,).
+            own: the number of tokens before truncation, without special ones, (documents,).
+            targets: of the documents; None if some have no labels: there are no shares of classes then.
+        """
+        self._unknown += int(unknown.sum())
+        self.own += int(own.sum())
+        if targets is not None:
+            rows, labels = targets.pairs
+            width = max(self._classes.shape[1], 1 + int(labels.max(initial=-1)))
+            more = [np.bincount(labels, count[rows], minlength=width) for count in (unknown, own)]
+            known = np.pad(self._classes, ((0, 0), (0, width - self._classes.shape[1])))
+            self._classes = known + np.array(more)
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """`tokens` (the number of unknown ones), `share`, and `classes` (shares, in the names' order)."""
+        found, of = self._classes
+        return {
+            "tokens": self._unknown,
+            "share": float(self._unknown / max(1, self.own)),
+            "classes": [float(share) for share in found / np.maximum(of, 1)],
+        }
 
 
 def named(split: str, found: dict[str, Any], labels: Sequence[str], limits: params.Unknown) -> str | None:

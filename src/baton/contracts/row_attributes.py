@@ -5,6 +5,7 @@ Outputs: `{split}.weights.npy` (float32) and `train.units.npy` (int64). Rows wit
 much as rows of train do on average.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,35 @@ def write(table: Path, target: Path) -> None:
         found = pq.read_table(table, columns=[WEIGHT])[WEIGHT].to_numpy().astype(np.float32)
         np.save(target / f"{table.stem}.weights.npy", found)
     shared = table.parent / UNITS
-    if table.stem == "train" and shared.is_file() and len(pairs := pq.read_table(shared)):
-        known = dict(zip(pairs["id"].to_pylist(), pairs["unit"].to_pylist(), strict=True))
-        alone = max(known.values()) + 1
-        ids = pq.read_table(table, columns=["id"])["id"].to_pylist()
-        np.save(
-            target / "train.units.npy",
-            np.array([known.get(id_, alone + place) for place, id_ in enumerate(ids)], np.int64),
+    if table.stem == "train" and shared.is_file() and (count := pq.read_metadata(shared).num_rows):
+        np.save(target / "train.units.npy", _units_of_rows(table, shared, count))
+
+
+def _units_of_rows(table: Path, shared: Path, count: int) -> NDArray[np.int64]:
+    """Return the unit of each row; a row that is alone in its unit gets a number of its own."""
+    found = np.full(pq.read_metadata(table).num_rows, -1, np.int64)
+    pairs = _values(shared, "id", "unit")  # in the order of the rows
+    id_, unit = next(pairs)
+    highest = -1
+    for place, (own,) in enumerate(_values(table, "id")):
+        if own == id_:
+            found[place], highest, count = unit, max(highest, unit), count - 1
+            id_, unit = next(pairs, ("", 0))
+    if count:
+        raise DataError(
+            f"{shared} does not match {table.name}",
+            got=f"{count} rows that the table does not have, or in another order",
+            hint="run `dvc repro --force preprocess`",
         )
+    alone = np.flatnonzero(found < 0)
+    found[alone] = 1 + highest + alone
+    return found
+
+
+def _values(table: Path, *columns: str) -> Iterator[tuple[Any, ...]]:
+    with pq.ParquetFile(table, pre_buffer=False) as file:
+        for batch in file.iter_batches(columns=list(columns)):
+            yield from zip(*(batch[name].to_pylist() for name in columns), strict=True)
 
 
 def write_transfer(train: Path, unlabelled: int, target: Path) -> None:

@@ -23,7 +23,7 @@ from baton.contracts import targets, task_spec, text_pairs, transfer_set
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.sources import inbox_links
-from baton.tables import checks
+from baton.tables import text_key
 
 Kind = Literal["text", "images", "audio", "image_text"]
 
@@ -155,7 +155,7 @@ def shortened(digest: str) -> str:
 
 def digests(texts: Iterable[str]) -> list[str]:
     """Return the digest of each text, or of each whole pair (`text_pairs.whole`), in hexadecimal."""
-    return [hashlib.sha256(checks.key(text).encode()).hexdigest()[: 2 * DIGEST_BYTES] for text in texts]
+    return [hashlib.sha256(text_key.key(text).encode()).hexdigest()[: 2 * DIGEST_BYTES] for text in texts]
 
 
 def training_digests(clean: Path) -> list[str]:

@@ -274,7 +274,7 @@ def _label(value: Any) -> Cell | str:
 def _mostly_lists(table: RawTable) -> bool:
     """Return whether most of the labels that are not empty are lists."""
     known = [row.label for row in table.rows if row.label not in ("", NO_LABEL)]
-    return 2 * sum(label.startswith(LIST) for label in known) > len(known)
+    return bool(2 * sum(label.startswith(LIST) for label in known) > len(known))
 
 
 def _as_list(label: str) -> list[str] | None:

@@ -8,9 +8,14 @@ rows of train are assigned to none of the splits.
 import dataclasses
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from baton import params
 from baton.errors import DataError
-from baton.tables import covering, label_checks, labels, near_duplicates, shots, splits
+from baton.tables import covering, label_checks, labels, near_duplicates, row_sets, row_units, shots, splits
+from baton.tables.row_sets import Rows
+from baton.tables.row_units import Units
 from baton.tables.rows import Row
 from baton.tables.target_cells import TargetCells
 
@@ -21,19 +26,19 @@ SHOWN_CLASSES = 5
 class Assigned(NamedTuple):
     """The rows of each split, and what became of the others."""
 
-    parts: dict[str, list[Row]]  # in file order
+    parts: dict[str, Rows]  # in file order
     limited: dict[str, int]  # split -> number of rows removed by a limit
     notes: list[str]  # on targets that the cuts missed
-    unlabelled: list[Row]  # of train, that have no labels from now on
+    unlabelled: Rows  # of train, that have no labels from now on
     shots: dict[str, Any]  # figures of `shots.keep` for report.json; empty if all rows keep their labels
 
 
 def part(
-    rows: list[Row],
+    rows: Rows,
     settings: params.Preprocess,
     present: set[str],
     alike: near_duplicates.Near,
-    usable: list[Row],
+    usable: Rows,
     cells: TargetCells,
 ) -> Assigned:
     """Cut test (if the source has none), apply limits and shots, then cut val (if the source has none).
@@ -50,19 +55,20 @@ def part(
     Raises:
         DataError: A split cannot be cut or ends up without rows, or train loses a label.
     """
-    left = {row.id: row for row in rows}
-    numbered = [left.get(row.id, row) for row in usable]
-    parts: dict[str, list[splits.Unit]] = {}
+    numbered = row_sets.over(rows, usable)
+    left = np.zeros(len(usable), np.bool_)
+    left[row_sets.places_in(rows, usable)] = True
+    parts: dict[str, Units] = {}
     for split in SPLITS:
-        table = [row for row in numbered if row.part == split]
-        named = [own for row, own in zip(numbered, usable, strict=True) if row.part == split]
-        parts[split] = splits.units(table, alike, left, cells.strata(table), cells.strata(named))
-    stay = _staying(rows, settings, present, splits.unit_of(numbered, alike), cells)
+        own = np.fromiter((row.part == split for row in row_sets.brief(numbered)), np.bool_, len(numbered))
+        table, named = row_sets.where(numbered, own), row_sets.where(usable, own)
+        parts[split] = row_units.of(table, alike, left[own], cells.strata(table), cells.strata(named))
+    stay = _staying(rows, settings, present, numbered, alike, cells)
     notes: list[str] = []
     cuts = 1 - ("val" in present)
     merge = cells.names_leave  # rows have several names: a split need not have a row of each stratum
     if "test" not in present:
-        whole, seed, leave = _without(parts["train"], stay), settings.seed, 1 + cuts
+        whole, seed, leave = parts["train"].of_strata(stay, inside=False), settings.seed, 1 + cuts
         match settings.test:
             case params.ByShare(share=share):  # test rows remain test rows when rows are added
                 parts["test"], rest = splits.cut_for_good(whole, share, seed=seed, purpose="test")
@@ -70,9 +76,9 @@ def part(
                 parts["test"], rest = splits.cut(
                     whole, wanted, cells=cells, seed=seed, purpose="test", leave=leave, merge=merge
                 )
-        count = splits.wanted(settings.test, sum(map(len, whole)))
+        count = splits.wanted(settings.test, whole.size)
         notes += missed("test", count, whole, parts["test"], cells)
-        parts["train"] = rest + _only(parts["train"], stay)
+        parts["train"] = rest + parts["train"].of_strata(stay)
     limited = {split: _limit(parts, split, settings, cuts, cells) for split in ("train", "test")}
     few = None
     if settings.shots is not None:
@@ -80,7 +86,7 @@ def part(
         parts, notes = few.parts, notes + few.notes
     if "val" not in present:
         notes += _cut_validation(parts, settings, stay, bool(limited["train"]), cells)
-    cut = {split: splits.flat(units) for split, units in parts.items()}
+    cut = {split: units.rows for split, units in parts.items()}
     _refuse_gaps(rows, cut, cells.names)
     if few is None:
         return Assigned(cut, limited, notes, [], {})
@@ -94,15 +100,15 @@ def part(
 
 
 def _cut_validation(
-    parts: dict[str, list[splits.Unit]],
+    parts: dict[str, Units],
     settings: params.Preprocess,
     stay: set[str],
     limited: bool,
     cells: TargetCells,
 ) -> list[str]:
     """Cut val from train, except from the strata that `stay`; return notes on what the cut missed."""
-    whole, kept = _without(parts["train"], stay), list[splits.Unit]()
-    count = splits.wanted(settings.validation, sum(map(len, parts["train"])))
+    whole, kept = parts["train"].of_strata(stay, inside=False), None
+    count = splits.wanted(settings.validation, parts["train"].size)
     if settings.shots is not None:
         count = shots.validation(whole, count)
     if cells.names_leave and limited:  # few rows hold all names, and some of each must stay
@@ -113,49 +119,50 @@ def _cut_validation(
         cells=cells,
         seed=settings.seed,
         purpose="validation",
-        leave=int(not kept),
+        leave=int(not (kept and len(kept))),
         merge=cells.names_leave,
     )
-    parts["train"] = rest + kept + _only(parts["train"], stay)
-    return missed("val", count, whole + kept, parts["val"], cells)
+    if kept:
+        whole, rest = whole + kept, rest + kept
+    parts["train"] = rest + parts["train"].of_strata(stay)
+    return missed("val", count, whole, parts["val"], cells)
 
 
 def _limit(
-    parts: dict[str, list[splits.Unit]],
+    parts: dict[str, Units],
     split: str,
     settings: params.Preprocess,
     cuts: int,
     cells: TargetCells,
 ) -> int:
     """Cut a split to its limit in params, if it has one; return how many rows that removes."""
-    limit, before = getattr(settings.limit, split), sum(map(len, parts[split]))
+    limit, before = getattr(settings.limit, split), parts[split].size
     if limit is None or limit >= before:
         return 0
-    least = 1 + cuts if split == "train" else int(limit >= len({unit.stratum for unit in parts[split]}))
+    least = 1 + cuts if split == "train" else int(limit >= len(parts[split].strata))
     how: Any = {"cells": cells, "seed": settings.seed, "purpose": f"limit.{split}", "least": least}
     if cells.names_leave and split == "train":  # which needs each name
         parts[split] = covering.limited(parts[split], limit, **how)
     else:
         parts[split], _ = splits.cut(parts[split], limit, merge=cells.names_leave, **how)
-    return before - sum(map(len, parts[split]))
+    return before - parts[split].size
 
 
-def missed(
-    split: str, count: int, whole: list[splits.Unit], drawn: list[splits.Unit], cells: TargetCells
-) -> list[str]:
+def missed(split: str, count: int, whole: Units, drawn: Units, cells: TargetCells) -> list[str]:
     """Return notes on a cut of `count` rows from `whole`: a large miss, and names without any row.
 
     A miss is large if it exceeds both a quarter of `count` and what chance explains.
     """
-    got, of = sum(map(len, drawn)), sum(map(len, whole))
     why = f": {some}" if (some := splits.largest(whole)) else ""
+    return _missed(split, count, whole.rows, drawn.rows, cells, why)
+
+
+def _missed(split: str, count: int, whole: Rows, drawn: Rows, cells: TargetCells, why: str) -> list[str]:
+    got, of = len(drawn), len(whole)
     notes = []
     if abs(got - count) > max(0.25 * count, 3 * count**0.5):
         notes.append(f"{split} has {got} of {of} rows, where params ask for {count}{why}")
-    there, before = (
-        {*label_checks.every((row for unit in units for row in unit.rows), cells.names)}
-        for units in (drawn, whole)
-    )
+    there, before = ({*label_checks.every(rows, cells.names)} for rows in (drawn, whole))
     if absent := sorted(before - there, key=labels.order):
         more = f" and {len(absent) - SHOWN_CLASSES} more" if len(absent) > SHOWN_CLASSES else ""
         named = ", ".join(map(repr, absent[:SHOWN_CLASSES])) + more
@@ -166,15 +173,21 @@ def missed(
 
 
 def _staying(
-    rows: list[Row], settings: params.Preprocess, present: set[str], units: dict[str, int], cells: TargetCells
+    rows: Rows,
+    settings: params.Preprocess,
+    present: set[str],
+    numbered: Rows,
+    alike: near_duplicates.Near,
+    cells: TargetCells,
 ) -> set[str]:
     """Return the strata that stay in train entirely: those of small classes, if params say so."""
     if settings.checks.small_class != "train_only":
         return set()
+    units = row_units.unit_of(numbered, alike)[row_sets.places_in(rows, numbered)]
     return {*label_checks.small_names(rows, needed(present), cells.names, units=units)}
 
 
-def by_time(rows: list[Row], settings: params.Preprocess, present: set[str]) -> tuple[list[Row], set[str]]:
+def by_time(rows: Rows, settings: params.Preprocess, present: set[str]) -> tuple[Rows, set[str]]:
     """Move the latest rows of the train file to test, then to val, if params name a time column.
 
     Only splits without a file receive rows. Rows with the same time stay together, in the later split.
@@ -187,21 +200,23 @@ def by_time(rows: list[Row], settings: params.Preprocess, present: set[str]) -> 
     """
     if not isinstance(settings, params.TextPreprocess) or settings.time_column is None:
         return rows, present
-    left = sorted((row for row in rows if row.part == "train"), key=_time)
-    parts: dict[str, str] = {}
+    left = np.sort(_times(rows))  # of train
+    ranges: list[tuple[str, float, float]] = []  # split, its first time, and the first time after it
+    end = np.inf
     for split, portion in (("test", settings.test), ("val", settings.validation)):
-        if split in present or not left:
+        if split in present or not len(left):
             continue
         if split == "val" and "test" in present:
-            left = _before_test(rows, left)
+            left, end = _before_test(rows, left)
         count = splits.wanted(portion, len(left))
-        first = _time(left[-min(count, len(left))])
-        later = [row for row in left if _time(row) >= first]
-        left = left[: len(left) - len(later)]
-        parts |= {row.id: split for row in later}
-        if not left:
+        first = float(left[-min(count, len(left))])
+        later = int((left >= first).sum())
+        left = left[: len(left) - later]
+        ranges.append((split, first, end))
+        end = first
+        if not len(left):
             key = "test" if split == "test" else "validation"
-            got = f"{len(later)} rows at or after the time of the {count} latest, and none earlier"
+            got = f"{later} rows at or after the time of the {count} latest, and none earlier"
             hint = f"lower preprocess.{key}, or name a column with more distinct times"
             raise DataError(
                 f"preprocess.time_column leaves no rows earlier than {split}",
@@ -209,31 +224,44 @@ def by_time(rows: list[Row], settings: params.Preprocess, present: set[str]) -> 
                 expected="earlier rows",
                 hint=hint,
             )
-    return [dataclasses.replace(row, part=parts.get(row.id, row.part)) for row in rows], set(SPLITS)
+
+    def moved(row: Row) -> Row:
+        there = (split for split, first, end in ranges if first <= _time(row) < end)
+        return dataclasses.replace(row, part=next(there, row.part)) if row.part == "train" else row
+
+    return row_sets.changed(rows, moved), set(SPLITS)
 
 
 def missed_by_time(
-    before: list[Row], after: list[Row], settings: params.Preprocess, cut: set[str], cells: TargetCells
+    before: Rows, after: Rows, settings: params.Preprocess, cut: set[str], cells: TargetCells
 ) -> list[str]:
     """Return the notes of `missed` for the splits `cut` that `by_time` cut from the rows `before`.
 
     Such cuts can miss because rows with the same time stay together.
     """
-    left = [splits.Unit(row.id, "", [row]) for row in before if row.part == "train"]
-    part, notes = {row.id: row.part for row in after}, list[str]()
+    if not cut:
+        return []
+    left = np.fromiter((row.part == "train" for row in row_sets.brief(before)), np.bool_, len(before))
+    notes = list[str]()
     for split, portion in (("test", settings.test), ("val", settings.validation)):
         if split in cut:
-            drawn = [unit for unit in left if part[unit.name] == split]
-            notes += missed(split, splits.wanted(portion, len(left)), left, drawn, cells)
-            left = [unit for unit in left if part[unit.name] != split]
+            parts = np.fromiter((row.part == split for row in row_sets.brief(after)), np.bool_, len(after))
+            whole, drawn = row_sets.where(before, left), row_sets.where(before, left & parts)
+            notes += _missed(split, splits.wanted(portion, len(whole)), whole, drawn, cells, "")
+            left &= ~parts
     return notes
 
 
-def _before_test(rows: list[Row], left: list[Row]) -> list[Row]:
-    """Return the train rows earlier than the test file; the others may not stay in train (`time_leakage`)."""
-    start = min(((_time(row), row.id) for row in rows if row.part == "test"), default=None)
-    earlier = left if start is None else [row for row in left if _time(row) < start[0]]
-    if start and not earlier:
+def _before_test(rows: Rows, left: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Return the times of train rows earlier than the test file, and when it starts.
+
+    The others may not stay in train (`time_leakage`).
+    """
+    tests = ((_time(row), row.id) for row in row_sets.brief(rows) if row.part == "test")
+    if (start := min(tests, default=None)) is None:
+        return left, np.inf
+    earlier = left[left < start[0]]
+    if not len(earlier):
         got, hint = (
             f"the earliest test row is {start[1]}",
             "name a later test file in source, or none: test is then cut by time",
@@ -241,7 +269,11 @@ def _before_test(rows: list[Row], left: list[Row]) -> list[Row]:
         raise DataError(
             "no train row is earlier than the test file", got=got, expected="earlier rows", hint=hint
         )
-    return earlier
+    return earlier, start[0]
+
+
+def _times(rows: Rows) -> NDArray[np.float64]:
+    return np.fromiter((_time(row) for row in row_sets.brief(rows) if row.part == "train"), np.float64)
 
 
 def _time(row: Row) -> float:
@@ -254,16 +286,8 @@ def needed(present: set[str]) -> int:
     return 1 + len({"val", "test"} - present)
 
 
-def _only(units: list[splits.Unit], some: set[str]) -> list[splits.Unit]:
-    return [unit for unit in units if unit.stratum in some]
-
-
-def _without(units: list[splits.Unit], some: set[str]) -> list[splits.Unit]:
-    return [unit for unit in units if unit.stratum not in some]
-
-
-def _refuse_gaps(rows: list[Row], parts: dict[str, list[Row]], names: label_checks.Names) -> None:
-    lost = {*label_checks.every((row for row in rows if row.part == "train"), names)}
+def _refuse_gaps(rows: Rows, parts: dict[str, Rows], names: label_checks.Names) -> None:
+    lost = {name for row in row_sets.brief(rows) if row.part == "train" for name in names(row.label)}
     lost -= {*label_checks.every(parts["train"], names)}
     if lost:
         hint = "duplicates, near-duplicates and rows of one group stay together regardless of their labels: "

@@ -2,19 +2,20 @@
 
 The checks run in the order of `ORDER`, each on the rows left by the previous ones; those that read labels are
 in `label_checks`. "The same text" means the same after normalizing white space, case and Unicode form
-(`key`); an exact duplicate matches in every character and has the same label. The text of a pair is both its
-texts, in their order (`Row.whole`). The text of an image is the
-digest of its pixels; faults of single images are found when they are decoded (`image_rows`).
+(`text_key.key`); an exact duplicate matches in every character and has the same label. The text of a pair is
+both its texts, in their order (`Row.whole`). The text of an image is the digest of its pixels; faults of
+single images are found when they are decoded (`image_rows`).
 """
 
 import re
-import unicodedata
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from baton.tables import labels
+import numpy as np
+
+from baton.tables import labels, row_sets, text_numbers
+from baton.tables.row_sets import Rows
 from baton.tables.rows import RawTable, Row
 
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -49,27 +50,20 @@ class Finding:
     emptied: list[str] = field(default_factory=list)
 
 
-def key(text: str) -> str:
-    """Return the text in the form that is compared for leakage, conflicts and cutting."""
-    folded = " ".join(text.split()).casefold()
-    return folded if folded.isascii() else unicodedata.normalize("NFC", folded)
-
-
-def apply(check: str, policy: str, found: dict[str, str], rows: list[Row]) -> tuple[list[Row], Finding]:
+def apply(check: str, policy: str, found: dict[str, str], rows: Rows) -> tuple[Rows, Finding]:
     """Return the rows that stay, and the finding.
 
     `fail` drops rows just as `drop` does: the stage stops anyway, after the remaining checks.
     """
     finding = Finding(check, policy, found)
-    if policy not in ("drop", "fail") or check in STAYING:
+    if policy not in ("drop", "fail") or check in STAYING or not found:
         return rows, finding
-    kept = []
-    for row in rows:
+    drops = np.zeros(len(rows), np.bool_)
+    for place, row in enumerate(row_sets.brief(rows)):
         if row.id in found and (row.part != "test" or check in UNUSABLE):
             finding.dropped.append(row.id)
-        else:
-            kept.append(row)
-    return kept, finding
+            drops[place] = True
+    return row_sets.where(rows, ~drops), finding
 
 
 def malformed(tables: Iterable[RawTable]) -> dict[str, str]:
@@ -77,12 +71,12 @@ def malformed(tables: Iterable[RawTable]) -> dict[str, str]:
     return {id_: reason for table in tables for id_, reason in table.malformed.items()}
 
 
-def invalid_utf8(rows: list[Row]) -> dict[str, str]:
+def invalid_utf8(rows: Rows) -> dict[str, str]:
     """Return rows whose text or label is not valid UTF-8."""
     return {row.id: reason for row in rows if (reason := _undecodable(row))}
 
 
-def empty(rows: list[Row]) -> dict[str, str]:
+def empty(rows: Rows) -> dict[str, str]:
     """Return rows without visible text: empty, white space, or zero-width and other invisible characters.
 
     A pair needs both its texts.
@@ -97,7 +91,7 @@ def empty(rows: list[Row]) -> dict[str, str]:
     return found
 
 
-def mojibake(rows: list[Row]) -> dict[str, str]:
+def mojibake(rows: Rows) -> dict[str, str]:
     """Return rows whose text ftfy judges to have been decoded with the wrong encoding (`schÃ¶n`)."""
     from ftfy.badness import BADNESS_RE
 
@@ -109,59 +103,88 @@ def mojibake(rows: list[Row]) -> dict[str, str]:
     return found
 
 
-def duplicate(rows: list[Row]) -> dict[str, str]:
+def duplicate(rows: Rows) -> dict[str, str]:
     """Return rows that repeat the text, any caption and the label of an earlier row of the same file."""
-    groups = grouped(rows, lambda row: f"{row.part}\0{row.label}\0{row.whole}\0{row.caption}")
-    repeats = {row.id: f"the same as {group[0].id}" for group in groups.values() for row in group[1:]}
-    return {row.id: repeats[row.id] for row in rows if row.id in repeats}
+    names = (f"{row.part}\0{row.label}\0{row.whole}\0{row.caption}" for row in rows)
+    return _named(rows, row_sets.numbered(names, len(rows)), "the same as {}")
 
 
-def leakage(rows: list[Row], noun: str = "text") -> dict[str, str]:
+def leakage(rows: Rows, noun: str = "text") -> dict[str, str]:
     """Return train rows whose text is also in val or test, and val rows whose text is also in test.
 
     `noun` is the word for the text in the reasons.
     """
-    return {
-        id_: f"the same {noun} as {twin}" for id_, twin in _shared(rows, lambda row: key(row.whole)).items()
-    }
+    numbers, _, size = text_numbers.of(rows)
+    return _named(rows, shared(rows, numbers, size), f"the same {noun} as {{}}")
 
 
-def group_leakage(rows: list[Row]) -> dict[str, str]:
+def group_leakage(rows: Rows) -> dict[str, str]:
     """Return train rows whose group is also in val or test, and val rows whose group is also in test."""
-    groups = {row.id: row.extras.group for row in rows}
-    twins = _shared([row for row in rows if row.extras.group], lambda row: row.extras.group)
-    return {id_: f"of the same group {groups[id_]!r} as {twin}" for id_, twin in twins.items()}
+    grouped = row_sets.having(rows, lambda row: bool(row.extras.group))
+    groups = row_sets.numbered((row.extras.group for row in row_sets.brief(grouped)), len(grouped))
+    twins = shared(grouped, groups, len(grouped))
+    reasons = _named(grouped, twins, " as {}")
+    own = (
+        {row.id: row.extras.group for row in row_sets.brief(grouped) if row.id in reasons} if reasons else {}
+    )
+    return {id_: f"of the same group {own[id_]!r}{twin}" for id_, twin in reasons.items()}
 
 
-def time_leakage(rows: list[Row]) -> dict[str, str]:
+def time_leakage(rows: Rows) -> dict[str, str]:
     """Return train rows not earlier than all of val and test, and val rows not earlier than all of test."""
-    times = [(row, row.extras.time) for row in rows if row.extras.time is not None]
-    starts = {
-        split: min(((time, row.id) for row, time in times if row.part == split), default=None)
-        for split in ("val", "test")
-    }
-    found = {}
-    for row, time in times:
+    starts: dict[str, tuple[float, str]] = {}
+    for row in row_sets.brief(rows):
+        if row.extras.time is not None and row.part != "train":
+            own = (row.extras.time, row.id)
+            starts[row.part] = min(starts.get(row.part, own), own)
+    found: dict[str, str] = {}
+    for row in row_sets.brief(rows) if starts else ():
+        if (time := row.extras.time) is None:
+            continue
         if start := next(
-            (start for split in LATER[row.part] if (start := starts[split]) and time >= start[0]), None
+            (start for split in LATER[row.part] if (start := starts.get(split)) and time >= start[0]), None
         ):
             found[row.id] = f"not earlier than {start[1]}"
     return found
 
 
-def _shared(rows: list[Row], name: Callable[[Row], str]) -> dict[str, str]:
-    """Map each row to the first row of a later split that has the same `name`."""
+def shared(rows: Rows, numbers: row_sets.Numbers, size: int) -> row_sets.Numbers:
+    """Return for each row the index of the first row of a later split with the same number, (rows,).
+
+    Args:
+        rows: The rows of all splits.
+        numbers: Equal for rows that are the same, (rows,); below `size`.
+        size: The bound of the numbers.
+
+    Returns:
+        The row's own index where there is none.
+    """
+    parts, names = row_sets.coded((row.part for row in row_sets.brief(rows)), len(rows))
     first = {
-        split: {name(row): row.id for row in reversed(rows) if row.part == split} for split in ("val", "test")
+        split: row_sets.earliest(numbers, size, parts == names.index(split))
+        for split in ("val", "test")
+        if split in names
     }
-    twins = {
-        row.id: next((twin for split in LATER[row.part] if (twin := first[split].get(name(row)))), None)
-        for row in rows
-    }
-    return {id_: twin for id_, twin in twins.items() if twin}
+    twins = np.arange(len(rows), dtype=numbers.dtype)
+    for split, later in LATER.items():
+        if split in names:
+            own = np.flatnonzero(parts == names.index(split))
+            for other in reversed([one for one in later if one in first]):
+                found = first[other][numbers[own]]
+                twins[own[found >= 0]] = found[found >= 0]
+    return twins
 
 
-Check = Callable[[list[Row]], dict[str, str]]
+def _named(rows: Rows, others: row_sets.Numbers, reason: str) -> dict[str, str]:
+    """Return the rows with another index than their own in `others`: id -> `reason` with the other's id."""
+    places = np.flatnonzero(others != np.arange(len(rows)))
+    named = np.unique(others[places])
+    known = dict(zip(named.tolist(), row_sets.ids(row_sets.at(rows, named)), strict=True))
+    found = zip(row_sets.ids(row_sets.at(rows, places)), others[places].tolist(), strict=True)
+    return {id_: reason.format(known[other]) for id_, other in found}
+
+
+Check = Callable[[Rows], dict[str, str]]
 
 # Those that need nothing but the rows.
 ROW_CHECKS: dict[str, Check] = {
@@ -183,7 +206,7 @@ ROW_CHECKS_OF_AUDIO: dict[str, Check] = {
 }
 
 
-def of_captions(check: Check, rows: list[Row]) -> dict[str, str]:
+def of_captions(check: Check, rows: Rows) -> dict[str, str]:
     """Apply a check of texts to the captions of images."""
     return check([replace(row, text=row.caption) for row in rows])
 
@@ -221,14 +244,6 @@ def _nothing(text: str) -> str:
     if not text:
         return "no text"
     return "white space" if not text.strip() else "invisible characters"
-
-
-def grouped(rows: list[Row], name: Callable[[Row], str]) -> dict[str, list[Row]]:
-    """Return the rows by name."""
-    groups: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[name(row)].append(row)
-    return groups
 
 
 def _undecodable(row: Row) -> str:

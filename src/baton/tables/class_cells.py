@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any, ClassVar
 
 from baton.contracts.task_spec import Classes
-from baton.tables import label_checks, label_drift, labels
+from baton.tables import label_checks, label_drift, labels, row_sets
 from baton.tables.checks import Check
-from baton.tables.rows import Cell, RawTable, Row, one_name
+from baton.tables.row_sets import Rows
+from baton.tables.rows import Cell, RawTable, one_name
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,11 @@ class ClassCells:
             "conflict": partial(label_checks.conflict, shown=str),
         }
 
-    def strata(self, rows: list[Row]) -> list[str]:
+    def strata(self, rows: Rows) -> Iterable[str]:
         """Return the class of each row."""
-        return [row.label for row in rows]
+        return (row.label for row in row_sets.brief(rows))
 
-    def drift(self, rows: list[Row]) -> dict[str, Any] | None:
+    def drift(self, rows: Rows) -> dict[str, Any] | None:
         """Compare the classes of train and test, see `label_drift.of_classes`."""
         return label_drift.of_classes(*label_checks.shares(rows, self.names))
 
@@ -75,13 +76,13 @@ class ClassCells:
 
     def notes(self, table: RawTable, known: Mapping[str, str]) -> list[str]:
         """Return notes on the labels of a raw file; `known` is `preprocess.label_names`."""
-        lists = labels.listed(row.label for row in table.rows) - set(known)
+        lists = labels.listed(row.label for row in row_sets.brief(table.rows)) - set(known)
         if not lists:
             return []
         start = f"{table.path}: labels such as {min(lists)!r} look like lists; "
         return [start + "each different one is a class of its own"]
 
-    def summary(self, parts: Mapping[str, list[Row]]) -> dict[str, Any]:  # noqa: ARG002
+    def summary(self, parts: Mapping[str, Rows]) -> dict[str, Any]:  # noqa: ARG002
         """Return nothing more than the numbers of names."""
         return {}
 

@@ -10,14 +10,16 @@ source has soft labels (see `soft_label_table`), `units.parquet` (see `row_attri
 bytes.
 """
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from baton import params, storage
+from baton import params, storage, temporaries
 from baton.contracts import corrections as corrected
 from baton.contracts import row_attributes, soft_labels, task_spec, transfer_set
-from baton.errors import DataError
+from baton.errors import DataError, OutputError
 from baton.tables import (
     assignment,
     audio_rows,
@@ -35,16 +37,20 @@ from baton.tables import (
     novel_rows,
     pair_notes,
     readers,
+    row_files,
+    row_sets,
+    row_units,
     run_checks,
     soft_label_table,
-    splits,
+    stored_rows,
     target_cells,
     unlabelled_rows,
 )
 from baton.tables.checks import SURROGATE, Finding
 from baton.tables.columns import Columns
 from baton.tables.image_tables import AUDIO
-from baton.tables.rows import RawTable, Row
+from baton.tables.row_sets import Rows
+from baton.tables.rows import RawTable
 from baton.tables.target_cells import TargetCells
 
 SPLITS = assignment.SPLITS
@@ -69,10 +75,38 @@ def clean(
             No partial output is left behind.
         OutputError: `target` cannot be written.
     """
+    with _rows_of(target) as rows:
+        return _clean(raw, target, settings, task, held, corrects, rows)
+
+
+@contextlib.contextmanager
+def _rows_of(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder next to `target`, for rows that do not stay in memory."""
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(temporaries.made(target.parent / "rows", folder=True))
+        except OSError as error:
+            hint = "free some space or fix the permissions, then run again"
+            raise OutputError(
+                f"{target} cannot be written", got=error.strerror, expected="a writable folder", hint=hint
+            ) from error
+        yield folder
+
+
+def _clean(
+    raw: Path,
+    target: Path,
+    settings: params.Preprocess,
+    task: params.Task,
+    held: held_out.HeldOut | None,
+    corrects: bool,
+    spool: Path,
+) -> dict[str, Any]:
+    """Do what `clean` says; rows of texts stay in the folder `spool` meanwhile."""
     cells = target_cells.of(task, settings.label_column)
     paths = _paths(raw)
-    raw_tables = _read({split: paths[split] for split in SPLITS if split in paths}, settings, cells)
-    checked = run_checks.check(raw_tables, settings, cells)
+    raw_tables = _read({split: paths[split] for split in SPLITS if split in paths}, settings, cells, spool)
+    checked = run_checks.check(raw_tables, settings, cells, spool)
     rows, findings = checked.rows, checked.findings
     drift = cells.drift(rows)
     report: dict[str, Any] = {
@@ -103,16 +137,18 @@ def clean(
         missed += pair_notes.notes(parts)
     report["notes"] += missed + near_rows.shared_captions(parts)
     # Ids of the clean table, including exact duplicates. Students learn from rows without labels too.
-    learnt = parts | {"train": parts["train"] + assigned.unlabelled}
-    report["near_duplicates"] = {"test_rows": near_rows.near_training(learnt, checked.alike)}
+    found = near_rows.near_training(parts, checked.alike, assigned.unlabelled)
+    report["near_duplicates"] = {"test_rows": found}
     report["classes"] = {name: {split: counts[split][name] for split in SPLITS} for name in names}
-    without = {split: sum(not cells.names(row.label) for row in parts[split]) for split in SPLITS}
+    without = {
+        split: sum(not cells.names(row.label) for row in row_sets.brief(parts[split])) for split in SPLITS
+    }
     if names and any(without.values()):
         report["without_label"] = without
     report |= novel_rows.report(checked.novel, parts, checked.alike)
     if summary := cells.summary(parts):
         report["numbers"] = summary
-    spec = cells.spec(names, [row.label for row in parts["train"]])
+    spec = cells.spec(names, (row.label for row in row_sets.brief(parts["train"])))
     if decoded := {
         table.split: table.decoded() for table in raw_tables if isinstance(table, encoded_rows.EncodedTable)
     }:
@@ -120,9 +156,9 @@ def clean(
     with storage.atomic_folder(target) as folder:
         report |= _write(folder, raw_tables, assigned, spec, settings, cells, paths)
         novel_rows.write(folder, checked.novel, settings, cells)
-        clean_tables.write_units(
-            folder / row_attributes.UNITS, parts["train"], splits.unit_of(checked.usable, checked.alike)
-        )
+        units = row_units.unit_of(checked.usable, checked.alike)
+        units = units[row_sets.places_in(parts["train"], checked.usable)]
+        clean_tables.write_units(folder / row_attributes.UNITS, parts["train"], units)
         storage.write_json(folder / task_spec.FILE, task_spec.described(spec))
         storage.write_json(folder / "report.json", report)
     storage.state(dropped_rows.REPORT).unlink(missing_ok=True)  # from an earlier run that failed
@@ -183,7 +219,9 @@ def _paths(raw: Path) -> dict[str, Path]:
     return paths
 
 
-def _read(paths: dict[str, Path], settings: params.Preprocess, cells: TargetCells) -> list[RawTable]:
+def _read(
+    paths: dict[str, Path], settings: params.Preprocess, cells: TargetCells, spool: Path
+) -> list[RawTable]:
     match settings:
         case params.TextPreprocess():
             columns = Columns(
@@ -192,10 +230,13 @@ def _read(paths: dict[str, Path], settings: params.Preprocess, cells: TargetCell
                 extra=extra_columns.of(settings),
                 pair=settings.text_pair_column,
             )
-            read = [
-                readers.read(path, split, settings.format, columns, cells.read, cells.joined)
-                for split, path in paths.items()
-            ]
+            read = []
+            for split, path in paths.items():
+                rows = row_files.Spool(spool, split)
+                table = RawTable(split, path, cells.read, rows=rows, joined=cells.joined)
+                readers.fill(table, settings.format, columns)
+                table.rows = stored_rows.StoredRows((rows.ended(),))
+                read.append(table)
             _refuse_several_guesses(read)
             extra_columns.refuse_mixed_times(read, settings.time_column)
             return read
@@ -219,7 +260,7 @@ def _refuse_several_guesses(raw_tables: list[RawTable]) -> None:
 
 
 def _raise_failures(
-    rows: list[Row],
+    rows: Rows,
     findings: list[Finding],
     drift: dict[str, Any] | None,
     raw_tables: list[RawTable],
@@ -234,9 +275,11 @@ def _raise_failures(
     problems += dropped_rows.too_many(findings, raw_tables, settings, cells)
     if settings.checks.drift == "fail" and drift and drift["found"]:
         problems.append(f"drift: the labels of test differ from train's: {label_drift.text(drift)}")
-    train = [row for row in rows if row.part == "train"]
-    before = {row.label for table in raw_tables if table.split == "train" for row in table.rows}
-    few = cells.too_few(row.label for row in train)
+    train = row_sets.having(rows, lambda row: row.part == "train")
+    before = {
+        row.label for table in raw_tables if table.split == "train" for row in row_sets.brief(table.rows)
+    }
+    few = cells.too_few(row.label for row in row_sets.brief(train))
     if few and (not problems or len(before) == 1):  # otherwise it follows from the other problems
         problems.append(few)
     if problems:
@@ -275,7 +318,7 @@ def _notes(raw_tables: list[RawTable], settings: params.Preprocess, cells: Targe
 
 
 def _without_group(table: RawTable) -> int:
-    return sum(not row.extras.group for row in table.rows)
+    return sum(not row.extras.group for row in row_sets.brief(table.rows))
 
 
 def _respelled(raw_tables: list[RawTable]) -> list[dict[str, Any]]:

@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 from baton.contracts.corrections import CONTENT, ID, LABEL, RAW, content
 from baton.contracts.csv_cells import original
 from baton.errors import DataError
-from baton.tables import columns, labels, readers, soft_label_rows
+from baton.tables import columns, labels, readers, row_sets, soft_label_rows
 from baton.tables.columns import Columns
+from baton.tables.row_sets import Rows
 from baton.tables.rows import NO_EXTRAS, NO_PAIR, Extras, RawTable, Row, plain
 
 SHOWN = 5
 HINT = "correct these rows, or empty their labels"
 WANTED = Columns(ID, LABEL, "")
-Parts = Mapping[str, list[Row]]  # split -> its rows
+Parts = Mapping[str, Rows]  # split -> its rows
 
 
 class Correction(NamedTuple):
@@ -85,9 +86,7 @@ def read(path: Path) -> dict[str, Correction]:
     return {id_: own._replace(label=original(own.label)) for id_, own in table.read.items()}
 
 
-def apply(
-    path: Path, parts: Parts, tables: Iterable[RawTable]
-) -> tuple[dict[str, list[Row]], dict[str, Any]]:
+def apply(path: Path, parts: Parts, tables: Iterable[RawTable]) -> tuple[dict[str, Rows], dict[str, Any]]:
     """Return the rows of the splits with corrected labels, and the figures for report.json.
 
     Rows without a label in the file stay as they are, as do rows that no split has: checks dropped them, or
@@ -99,17 +98,20 @@ def apply(
     """
     found = read(path)
     decided = {id_: own for id_, own in found.items() if own.label}
-    rows = {row.id: row for part in parts.values() for row in part}
-    _refuse(path, _faults(decided, rows, {table.split: table.count for table in tables}))
+    classes = {row.label for part in parts.values() for row in row_sets.brief(part)}
+    named = {split: row_sets.having(part, lambda row: row.id in decided) for split, part in parts.items()}
+    rows = {row.id: row for part in named.values() for row in part}
+    _refuse(path, _faults(decided, rows, classes, {table.split: table.count for table in tables}))
     new = {id_: own.label for id_, own in decided.items() if id_ in rows}
     changed = {
-        split: {row.id: (row.label, new[row.id]) for row in part if new.get(row.id, row.label) != row.label}
-        for split, part in parts.items()
+        split: {row.id: (row.label, new[row.id]) for row in part if new[row.id] != row.label}
+        for split, part in named.items()
     }
-    made = {
-        split: [dataclasses.replace(row, label=new.get(row.id, row.label)) for row in part]
-        for split, part in parts.items()
-    }
+
+    def corrected(row: Row) -> Row:
+        return dataclasses.replace(row, label=new.get(row.id, row.label))
+
+    made = {split: row_sets.changed(part, corrected) for split, part in parts.items()}
     _refuse_gaps(path, parts, made)
     figures = {
         "rows": len(found),
@@ -139,10 +141,9 @@ def notes(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _faults(
-    decided: Mapping[str, Correction], rows: Mapping[str, Row], counts: Mapping[str, int]
+    decided: Mapping[str, Correction], rows: Mapping[str, Row], classes: set[str], counts: Mapping[str, int]
 ) -> dict[str, list[str]]:
     """Return what is wrong with the decided rows: fault -> rows; `counts` are the rows of each raw file."""
-    classes = {row.label for row in rows.values()}
     there = {id_ for id_ in decided if _exists(id_, counts)}
     listed = ", ".join(map(repr, sorted(classes, key=labels.order)))
     others = {
@@ -184,9 +185,8 @@ def _refuse(path: Path, faults: Mapping[str, list[str]]) -> None:
 
 
 def _refuse_gaps(path: Path, before: Parts, after: Parts) -> None:
-    left = {row.label for row in after["train"]}
-    if lost := sorted({row.label for row in before["train"]} - left, key=labels.order):
-        moved = Counter(row.label for row in before["train"])
+    moved, left = (Counter(row.label for row in row_sets.brief(parts["train"])) for parts in (before, after))
+    if lost := sorted(moved.keys() - left.keys(), key=labels.order):
         got = ", ".join(f"{label!r} had {moved[label]} rows of train" for label in lost)
         hint = "leave some rows to the class, or remove it from the source"
         raise DataError(

@@ -18,11 +18,12 @@ taken out of a file may be `rows_of_class` of all: long tails lose more than the
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 
 from baton import params, storage
 from baton.errors import DataError, OutputError
-from baton.tables import labels
+from baton.tables import labels, row_sets
 from baton.tables.checks import SURROGATE, Finding
 from baton.tables.label_checks import Names
 from baton.tables.rows import RawTable
@@ -57,7 +58,7 @@ def classes(finding: Finding, tables: Iterable[RawTable], names: Names) -> str:
         name
         for table in tables
         if table.split == "train"
-        for row in table.rows
+        for row in row_sets.brief(table.rows)
         if row.id in finding.rows
         for name in names(row.label)
     )
@@ -113,20 +114,21 @@ def _of_table(
             f"{limit}:{why}"
         )
     of_rows = {id_ for check, ids in dropped.items() if check not in WHOLE_CLASSES for id_ in ids}
-    labelled = [*((row.id, row.label) for row in table.rows), *table.rejected.items()]
-    known = [(id_, name) for id_, label in labelled for name in cells.names(label)]
+    labelled = chain(((row.id, row.label) for row in row_sets.brief(table.rows)), table.rejected.items())
+    sizes, gone = Counter[str](), Counter[str]()
+    for id_, label in labelled:
+        sizes.update(names := cells.names(label))
+        gone.update(names if id_ in of_rows else ())
     taken = sum(
         count for finding in findings for id_, count in finding.taken.items() if id_.startswith(prefix)
     )
-    if _exceeds(taken, len(known), allowed.rows_of_class):
+    if _exceeds(taken, sizes.total(), allowed.rows_of_class):
         limit = f"more than preprocess.max_dropped.rows_of_class allows ({allowed.rows_of_class:.0%})"
         checks = ", ".join(finding.check for finding in findings if finding.taken)
         lines.append(
-            f"dropped: {checks} take {taken} of {len(known)} mentions of labels out of rows of {table.split} "
-            f"({taken / len(known):.1%}), {limit}"
+            f"dropped: {checks} take {taken} of {sizes.total()} mentions of labels out of rows of "
+            f"{table.split} ({taken / sizes.total():.1%}), {limit}"
         )
-    sizes = Counter(name for _, name in known)
-    gone = Counter(name for id_, name in known if id_ in of_rows)
     hit = [
         label
         for label, count in gone.most_common()

@@ -26,7 +26,8 @@ from baton.tables.image_samples import Sample, batches
 from baton.tables.image_tables import CleanImage, Writer
 from baton.tables.near_duplicates import Near
 from baton.tables.near_images import Print
-from baton.tables.rows import Cell, RawTable, Row, plain
+from baton.tables.row_sets import Rows
+from baton.tables.rows import Cell, RawTable, plain
 from baton.tables.target_cells import TargetCells
 
 
@@ -121,7 +122,7 @@ def _look_at_all(look: Callable[[Sample], Seen], samples: list[Sample]) -> tuple
 
 def single_checks(
     tables: Iterable[RawTable], names: Iterable[str]
-) -> dict[str, Callable[[list[Row]], dict[str, str]]]:
+) -> dict[str, Callable[[Rows], dict[str, str]]]:
     """Return the checks of single files, like `checks.ROW_CHECKS`; they report faults found in reading."""
     ours = [table for table in tables if isinstance(table, EncodedTable)]
     return {
@@ -132,11 +133,11 @@ def single_checks(
     }
 
 
-def _found(reasons: dict[str, str], rows: list[Row]) -> dict[str, str]:
+def _found(reasons: dict[str, str], rows: Rows) -> dict[str, str]:
     return {row.id: reasons[row.id] for row in rows if row.id in reasons}
 
 
-def near_duplicates(tables: Iterable[RawTable], rows: list[Row]) -> Near:
+def near_duplicates(tables: Iterable[RawTable], rows: Rows) -> Near:
     """Return the near-duplicates among the files of `rows`, by digest."""
     known = {
         digest: one
@@ -150,7 +151,7 @@ def near_duplicates(tables: Iterable[RawTable], rows: list[Row]) -> Near:
 def write(
     folder: Path,
     tables: Iterable[RawTable],
-    parts: Mapping[str, list[Row]],
+    parts: Mapping[str, Rows],
     spec: TaskSpec,
     settings: params.FilesPreprocess,
     cells: TargetCells,

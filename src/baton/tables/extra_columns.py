@@ -8,6 +8,7 @@ from typing import Any
 
 from baton import params
 from baton.errors import DataError
+from baton.tables import row_sets
 from baton.tables.rows import NO_EXTRAS, Extras, RawTable, plain
 
 
@@ -78,7 +79,7 @@ def refuse_mixed_times(tables: Iterable[RawTable], column: str | None) -> None:
         return
     first: dict[bool, str] = {}
     for table in tables:
-        for row in table.rows:
+        for row in row_sets.brief(table.rows):
             first.setdefault(row.extras.dated, f"{row.id} of {table.path}")
     if len(first) > 1:
         got, hint = (

@@ -7,10 +7,14 @@ check compares.
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from baton.contracts import text_pairs
 from baton.errors import DataError
-from baton.tables.checks import key
+from baton.tables import row_sets
+from baton.tables.row_sets import Rows
 from baton.tables.rows import Row
+from baton.tables.text_key import key
 
 
 @dataclass(frozen=True)
@@ -38,14 +42,15 @@ def read(clean: Path) -> HeldOut:
     return HeldOut(frozenset(found), len(sides) > 1)
 
 
-def drop(parts: dict[str, list[Row]], held_out: HeldOut) -> list[str]:
+def drop(parts: dict[str, Rows], held_out: HeldOut) -> list[str]:
     """Drop the rows of train with a text that is held out; return a note on them.
 
     Raises:
         DataError: No row is left.
     """
     rows = parts["train"]
-    parts["train"] = [row for row in rows if not held_out.has(row)]
+    kept = np.fromiter((not held_out.has(row) for row in rows), np.bool_, len(rows))
+    parts["train"] = row_sets.where(rows, kept)
     dropped = len(rows) - len(parts["train"])
     if not parts["train"]:
         raise DataError(

@@ -20,7 +20,8 @@ from baton.tables.encoded_rows import EncodedTable, Seen
 from baton.tables.image_samples import Sample
 from baton.tables.image_tables import IMAGE
 from baton.tables.near_images import fingerprint
-from baton.tables.rows import Cell, RawTable, Row, one_name
+from baton.tables.row_sets import Rows
+from baton.tables.rows import Cell, RawTable, one_name
 from baton.tables.target_cells import TargetCells
 
 CHECKS = ("unreadable", "enormous", "misnamed", "animated", "transparent")  # of single images, in this order
@@ -94,7 +95,7 @@ def read(
 def write(
     folder: Path,
     tables: Iterable[RawTable],
-    parts: Mapping[str, list[Row]],
+    parts: Mapping[str, Rows],
     spec: TaskSpec,
     settings: params.OfImages,
     cells: TargetCells,

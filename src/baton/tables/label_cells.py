@@ -7,9 +7,10 @@ from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 from baton.contracts.task_spec import Labels
-from baton.tables import label_checks, labels, name_sets
+from baton.tables import label_checks, labels, name_sets, row_sets
 from baton.tables.checks import Check
-from baton.tables.rows import Cell, RawTable, Row, is_null, plain
+from baton.tables.row_sets import Rows
+from baton.tables.rows import Cell, RawTable, is_null, plain
 
 SHOWN = 60  # characters of a cell in a message
 
@@ -95,11 +96,11 @@ class LabelCells:
     def _shown(self, label: str) -> str:
         return ", ".join(self.names(label)) or "no label"
 
-    def strata(self, rows: list[Row]) -> list[str]:
+    def strata(self, rows: Rows) -> Iterable[str]:
         """Return of each row the label that is rarest up to there; '' for rows without labels."""
         return name_sets.strata(rows, self.names)
 
-    def drift(self, rows: list[Row]) -> dict[str, Any] | None:
+    def drift(self, rows: Rows) -> dict[str, Any] | None:
         """Compare the shares of rows with each label, see `name_sets.drift`."""
         return name_sets.drift(rows, self.names)
 
@@ -119,7 +120,7 @@ class LabelCells:
         if self.separator is None:
             return []
         notes = []
-        if not any(len(self.names(row.label)) > 1 for row in table.rows):
+        if not any(len(self.names(row.label)) > 1 for row in row_sets.brief(table.rows)):
             start = f"{table.path}: no row has more than one label; "
             notes = [start + f"check that task.separator, {self.separator!r}, is the one between names"]
         every = {*label_checks.every(table.rows, self.names)} - set(known)
@@ -130,7 +131,7 @@ class LabelCells:
             )
         return notes
 
-    def summary(self, parts: Mapping[str, list[Row]]) -> dict[str, Any]:  # noqa: ARG002
+    def summary(self, parts: Mapping[str, Rows]) -> dict[str, Any]:  # noqa: ARG002
         """Return nothing more than the numbers of names."""
         return {}
 

@@ -1,6 +1,6 @@
 """Find texts that are almost the same, and group what must stay together because of it.
 
-`Near` maps a key (`checks.key` of a text, the digest of an image's pixels) to its near-duplicate keys and
+`Near` maps a key (`text_key.key` of a text, the digest of an image's pixels) to its near-duplicate keys and
 their similarity, in both directions; a key without near-duplicates is absent. `preprocess` reports such rows,
 keeps them in one split, and records for `evaluate` which test rows have one in train.
 """
@@ -8,24 +8,25 @@ keeps them in one split, and records for `evaluate` which test rows have one in 
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from baton.tables import near_candidates
+from baton.tables.near_candidates import MEMBERS
 
-Near = dict[str, dict[str, float]]
+T = TypeVar("T")
+
+Near = Mapping[Any, Mapping[Any, float]]  # names are texts, or the numbers of `text_numbers`
 
 # Texts are near-duplicates if they share this part of their runs of three words (shingles; Broder 1997, "On
 # the resemblance and containment of documents"): one word in twenty differs, or any number of punctuation
 # marks.
 SHINGLE_WORDS = 3
 SIMILARITY = 0.7
-# A pair of that similarity shares a band with probability 1 - (1 - 0.7^4)^32 = 0.9998; each candidate is then
-# compared exactly.
-PERMUTATIONS, BANDS, SEED = 128, 32, 0
 CHUNK = 4096  # texts hashed at a time
-MEMBERS = 8  # texts in a band that each text is compared with; groups of up to this many get all their pairs
 # In scripts without spaces between words (Thai, Lao, Khmer, Chinese, Japanese), each character counts as a
 # word.
 WORD = re.compile(
@@ -49,64 +50,49 @@ def texts(keys: Iterable[str], similarity: float = SIMILARITY) -> Near:
         Text -> near text -> Jaccard index; the same for the same texts on any machine and in any process.
     """
     names = list(dict.fromkeys(keys))
-    pairs = _candidates(_signatures(names), similarity)
-    known, joined = lru_cache(maxsize=CHUNK)(shingles), Groups(len(names))
-    found: Near = {}
-    earlier: Counter[int] = Counter()
-    for late, early in pairs.tolist():
-        if earlier[late] >= MEMBERS and joined.root(late) == joined.root(early):
-            continue
-        if (jaccard := _jaccard(known(names[late]), known(names[early]))) >= similarity:
-            joined.join(late, early)
-            earlier[late] += 1
-            found.setdefault(names[late], {})[names[early]] = jaccard
-            found.setdefault(names[early], {})[names[late]] = jaccard
-    return {name: dict(sorted(found[name].items())) for name in sorted(found)}
+    found = {names[one]: others for one, others in of_places(names, None, similarity).items()}
+    return {name: {names[other]: share for other, share in found[name].items()} for name in sorted(found)}
 
 
-def _signatures(names: list[str]) -> NDArray[np.uint32]:
-    """Return the MinHash of each text, (texts, PERMUTATIONS)."""
-    from rensa import RMinHash
+def of_places(names: Sequence[str], folder: Path | None, similarity: float = SIMILARITY) -> Near:
+    """Find near-duplicates as `texts` does: place in `names` -> near place -> Jaccard index.
 
-    found = np.empty((len(names), PERMUTATIONS), np.uint32)
-    for start in range(0, len(names), CHUNK):
-        some = [sorted(shingles(name)) for name in names[start : start + CHUNK]]
-        found[start : start + len(some)] = RMinHash.digests_from_token_sets(some, PERMUTATIONS, SEED)
-    return found
+    In memory are a few bytes for each text, and what is found; hashes, 512 bytes a text, are in temporary
+    files.
 
-
-def _candidates(signatures: NDArray[np.uint32], similarity: float) -> NDArray[np.int64]:
-    """Pair each text with the first `MEMBERS` that share a band with it.
+    Args:
+        names: Different texts, in row order; read from start to end, then those of likely pairs.
+        folder: Where the temporary files are made; None: where the system has them.
+        similarity: The least Jaccard index of a pair, in (0, 1].
 
     Returns:
-        Sorted pairs of indices, the later one first, (pairs, 2).
+        The near places in the order of their texts.
     """
-    count, width = len(signatures), PERMUTATIONS // BANDS
-    pairs = np.empty(0, np.int64)
-    for start in range(0, PERMUTATIONS, width):
-        _, bands = np.unique(signatures[:, start : start + width], axis=0, return_inverse=True)
-        late, early = _first_members(bands.reshape(-1))
-        pairs = np.union1d(pairs, late * count + early)
-    # The share of equal hashes estimates the Jaccard index with a standard deviation below 0.045: near pairs
-    # exceed this bound.
-    least, likely = (similarity - 5 * 0.5 / PERMUTATIONS**0.5) * PERMUTATIONS, np.zeros(len(pairs), bool)
-    for start in range(0, len(pairs), CHUNK):
-        late, early = np.divmod(pairs[start : start + CHUNK], count)
-        likely[start : start + CHUNK] = (signatures[late] == signatures[early]).sum(axis=1) >= least
-    return np.stack(np.divmod(pairs[likely], max(count, 1)), axis=1)
+    with near_candidates.Signatures(folder) as signatures:
+        for some in _batched(names, CHUNK):
+            signatures.append([sorted(shingles(name)) for name in some])
+        pairs = signatures.candidates(similarity)
+    known, joined = lru_cache(maxsize=CHUNK)(lambda place: shingles(names[place])), Groups()
+    found: dict[int, dict[int, float]] = {}
+    earlier: Counter[int] = Counter()
+    for late, early in pairs:
+        if earlier[late] >= MEMBERS and joined.root(late) == joined.root(early):
+            continue
+        if (jaccard := _jaccard(known(late), known(early))) >= similarity:
+            joined.join(late, early)
+            earlier[late] += 1
+            found.setdefault(late, {})[early] = jaccard
+            found.setdefault(early, {})[late] = jaccard
+    return {
+        one: dict(sorted(others.items(), key=lambda pair: names[pair[0]])) if len(others) > 1 else others
+        for one, others in found.items()
+    }
 
 
-def _first_members(buckets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pair each place with the first `MEMBERS` earlier ones in its bucket: later places, earlier places."""
-    order = np.argsort(buckets, kind="stable")
-    starts = np.searchsorted(buckets[order], buckets[order])  # where the bucket of each begins
-    rank = np.arange(len(order)) - starts
-    late, early = [], []
-    for number in range(MEMBERS):
-        places = np.nonzero(rank > number)[0]
-        late.append(order[places])
-        early.append(order[starts[places] + number])
-    return np.concatenate(late), np.concatenate(early)
+def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some
 
 
 def shingles(text: str) -> frozenset[str]:
@@ -129,32 +115,38 @@ def groups(count: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
     Returns:
         The smallest number in the group of each item.
     """
-    joined = Groups(count)
+    joined = Groups()
     for pair in pairs:
         joined.join(*pair)
     return [joined.root(number) for number in range(count)]
 
 
 class Groups:
-    """Union-find over numbers from 0; the root of a group is its smallest number."""
+    """Union-find over numbers from 0; the root of a group is its smallest number.
 
-    def __init__(self, count: int) -> None:
-        self._parent = list(range(count))
+    Numbers that were never joined take no memory.
+    """
+
+    def __init__(self) -> None:
+        self._parent: dict[int, int] = {}
 
     def root(self, number: int) -> int:
         """Return the smallest number in the group of `number`."""
         parent = self._parent
-        while parent[number] != number:
-            parent[number] = number = parent[parent[number]]
+        while (above := parent.get(number, number)) != number:
+            if (higher := parent.get(above, above)) != above:
+                parent[number] = higher
+            number = higher
         return number
 
     def join(self, one: int, other: int) -> None:
         """Merge the groups of the two numbers."""
         low, high = sorted((self.root(one), self.root(other)))
-        self._parent[high] = low
+        if low != high:
+            self._parent[high] = low
 
 
-def chains(near: Near) -> dict[str, str]:
+def chains(near: Near) -> dict[Any, Any]:
     """Map each text of a group with missing pairs (see `texts`) to the first text of its group."""
     names = list(near)
     place = {name: number for number, name in enumerate(names)}

@@ -76,7 +76,7 @@ def images(prints: Mapping[str, Print]) -> Near:
             pair = int(early[place]), int(late[place])
             earlier[pair[1]] += pair not in pairs
             pairs[pair] = float(1 - differences[place])
-    found: Near = {}
+    found: dict[str, dict[str, float]] = {}
     for (one, other), likeness in pairs.items():
         found.setdefault(names[one], {})[names[other]] = likeness
         found.setdefault(names[other], {})[names[one]] = likeness

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache, partial
+from itertools import repeat
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from baton.contracts.task_spec import Numbers
 from baton.errors import DataError
-from baton.tables import label_checks, label_drift, labels
+from baton.tables import label_checks, label_drift, labels, row_sets
 from baton.tables.checks import Check
-from baton.tables.rows import Cell, RawTable, Row, is_null
+from baton.tables.row_sets import Rows
+from baton.tables.rows import Cell, RawTable, is_null
 from baton.tables.unnamed_cells import UnnamedCells
 
 SHOWN = 60  # characters of a cell in a message
@@ -63,16 +65,19 @@ class NumberCells(UnnamedCells):
             "conflict": partial(label_checks.conflict, shown=str),
         }
 
-    def strata(self, rows: list[Row]) -> list[str]:
+    def strata(self, rows: Rows) -> Iterable[str]:
         """Return one stratum for all rows.
 
         Ranges of numbers could be strata only if rows that are appended later did not move their limits.
         """
-        return [""] * len(rows)
+        return repeat("", len(rows))
 
-    def drift(self, rows: list[Row]) -> dict[str, Any] | None:
+    def drift(self, rows: Rows) -> dict[str, Any] | None:
         """Compare the numbers of train and test, see `label_drift.of_numbers`."""
-        samples = (Counter(row.label for row in rows if row.part == part) for part in ("train", "test"))
+        samples = (
+            Counter(row.label for row in row_sets.brief(rows) if row.part == part)
+            for part in ("train", "test")
+        )
         return label_drift.of_numbers(*samples)
 
     def too_few(self, train: Iterable[str]) -> str:
@@ -93,7 +98,7 @@ class NumberCells(UnnamedCells):
 
     def notes(self, table: RawTable, known: Mapping[str, str]) -> list[str]:  # noqa: ARG002
         """Return a note on each number of train that has heavy tails."""
-        values = matrix((row.label for row in table.rows), len(self.columns))
+        values = matrix((row.label for row in row_sets.brief(table.rows)), len(self.columns))
         if table.split != "train" or not len(values):
             return []
         notes = []
@@ -108,10 +113,11 @@ class NumberCells(UnnamedCells):
                 )
         return notes
 
-    def summary(self, parts: Mapping[str, list[Row]]) -> dict[str, Any]:
+    def summary(self, parts: Mapping[str, Rows]) -> dict[str, Any]:
         """Return number -> split -> its rows, mean, deviation, least, median and greatest value."""
         found = {
-            split: matrix((row.label for row in rows), len(self.columns)) for split, rows in parts.items()
+            split: matrix((row.label for row in row_sets.brief(rows)), len(self.columns))
+            for split, rows in parts.items()
         }
         return {
             name: {split: _described(values[:, place]) for split, values in found.items()}
@@ -193,7 +199,8 @@ def numbers(label: str) -> tuple[float, ...]:
 
 def matrix(found: Iterable[str], width: int) -> NDArray[np.float64]:
     """Return the numbers of labels, (rows, width), without rows that have none."""
-    return np.array([numbers(label) for label in found if label], np.float64).reshape(-1, width)
+    every = (one for label in found if label for one in numbers(label))
+    return np.fromiter(every, np.float64).reshape(-1, width)
 
 
 def kurtosis(values: NDArray[np.float64]) -> float:

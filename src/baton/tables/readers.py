@@ -20,6 +20,10 @@ from baton.tables import (
 from baton.tables.columns import Columns
 from baton.tables.rows import Cell, Joined, RawTable, one_name
 
+AT_ONCE = 4096  # rows of a Parquet file
+# Bytes of a column that are read at a time, however large the row groups are; only without `pre_buffer`.
+BUFFER = 2**20
+
 
 def read(
     path: Path,
@@ -130,7 +134,7 @@ def _read_parquet(table: RawTable, wanted: Columns) -> None:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(table.path) as file:
+        with pq.ParquetFile(table.path, buffer_size=BUFFER, pre_buffer=False) as file:
             for name in wanted.names:
                 if file.schema_arrow.names.count(name) != 1:
                     raise columns.missing(
@@ -139,7 +143,7 @@ def _read_parquet(table: RawTable, wanted: Columns) -> None:
                 whole = table.joined is not None and name in (wanted.text, *wanted.labels)
                 if not whole and (name not in wanted.labels or isinstance(table.read_label([]), str)):
                     _refuse_nested(table.path, file.schema_arrow.field(name))
-            for batch in file.iter_batches(columns=list(wanted.names)):
+            for batch in file.iter_batches(AT_ONCE, columns=list(wanted.names)):
                 for row in zip(*(values(batch.column(name)) for name in wanted.names), strict=True):
                     table.add(*wanted.row(dict(zip(wanted.names, row, strict=True))))
     except (pa.ArrowInvalid, OSError) as error:

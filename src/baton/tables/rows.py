@@ -104,7 +104,7 @@ class RawTable:
     path: Path
     read_label: Callable[[Any], Cell | str] = one_name  # see target_cells.TargetCells
     part: str = ""  # the file that is being read, if there are several
-    rows: list[Row] = field(default_factory=list)
+    rows: Any = field(default_factory=list)  # a list, a `Spool` while they are read, or `StoredRows`
     malformed: dict[str, str] = field(default_factory=dict)
     rejected: dict[str, str] = field(default_factory=dict)  # malformed rows with a known label: id -> label
     blank_lines: int = 0

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from baton import params
 from baton.errors import DataError
@@ -18,9 +19,14 @@ from baton.tables import (
     near_duplicates,
     near_rows,
     novel_rows,
-    splits,
+    row_sets,
+    row_units,
+    stored_rows,
+    text_key,
+    text_numbers,
 )
 from baton.tables.checks import SURROGATE, Finding
+from baton.tables.row_sets import Rows
 from baton.tables.rows import RawTable, Row
 from baton.tables.target_cells import TargetCells
 
@@ -35,14 +41,14 @@ class Checked:
     leave them there once more rows have come.
     """
 
-    rows: list[Row]
+    rows: Rows
     present: set[str]  # splits that do not need cutting
     findings: list[Finding]
-    usable: list[Row] = dataclasses.field(default_factory=list)
+    usable: Rows = ()
     alike: near_duplicates.Near = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)  # for the user
     # Split of novel classes -> its rows, which are not among `rows`.
-    novel: dict[str, list[Row]] = dataclasses.field(default_factory=dict)
+    novel: dict[str, Rows] = dataclasses.field(default_factory=dict)
     cells: TargetCells = dataclasses.field(kw_only=True)
 
     def apply(self, name: str, policy: str, found: dict[str, str]) -> None:
@@ -61,13 +67,15 @@ class Checked:
             return
         names, before = self.cells.names, self.rows
         self.rows = self._renamed(before, lambda one: None if one in reasons else one)
-        pairs = [
-            (row.id, names(old.label), names(row.label)) for old, row in zip(before, self.rows, strict=True)
-        ]
-        taken = {id_: len(old) - len(new) for id_, old, new in pairs if len(old) > len(new)}
-        emptied = [id_ for id_, old, new in pairs if old and not new]
+        taken, emptied, gone = dict[str, int](), list[str](), set[str]()
+        for one, row in zip(row_sets.brief(before), row_sets.brief(self.rows), strict=True):
+            old, new = names(one.label), names(row.label)
+            if len(old) > len(new):
+                taken[row.id] = len(old) - len(new)
+            if old and not new:
+                emptied.append(row.id)
+            gone |= {*old} - {*new}
         self.findings.append(Finding(name, policy, found, taken=taken, emptied=emptied))
-        gone = {one for _, old, new in pairs for one in {*old} - {*new}}
         self.notes.append(
             f"{name}: {sum(taken.values())} mentions of {len(gone)} labels taken out; "
             f"{len(emptied)} rows lost their only label"
@@ -77,12 +85,21 @@ class Checked:
         """Rename the names of all rows."""
         self.rows, self.usable = self._renamed(self.rows, new), self._renamed(self.usable, new)
 
-    def _renamed(self, rows: list[Row], new: Callable[[str], str | None]) -> list[Row]:
-        return [dataclasses.replace(row, label=self.cells.renamed(row.label, new)) for row in rows]
+    def _renamed(self, rows: Rows, new: Callable[[str], str | None]) -> Rows:
+        def renamed(row: Row) -> Row:
+            label = self.cells.renamed(row.label, new)
+            return row if label == row.label else dataclasses.replace(row, label=label)
+
+        return row_sets.changed(rows, renamed)
 
 
-def check(raw_tables: list[RawTable], settings: params.Preprocess, cells: TargetCells) -> Checked:
-    """Run all checks; `cells` says what labels mean.
+def check(
+    raw_tables: list[RawTable],
+    settings: params.Preprocess,
+    cells: TargetCells,
+    folder: Path | None = None,
+) -> Checked:
+    """Run all checks; `cells` says what labels mean, and temporary files are made in `folder`.
 
     Raises:
         DataError: Params name a time column, and no row is left for train; or novel classes that no row has.
@@ -102,14 +119,14 @@ def check(raw_tables: list[RawTable], settings: params.Preprocess, cells: Target
             pass
     malformed = checks.malformed(raw_tables)
     state = Checked(
-        [row for table in raw_tables for row in table.rows],
+        _all(raw_tables),
         {table.split for table in raw_tables},
         [Finding("malformed", policies["malformed"], malformed, list(malformed))],
         cells=cells,
     )
     for name, one in row_checks.items():
         if name == "conflict":
-            state.usable, state.alike = state.rows, _alike(state.rows, raw_tables, settings)
+            state.usable, state.alike = state.rows, _alike(state.rows, raw_tables, folder)
         _run(state, name, one, policies[name], settings)
         if name == "duplicate":
             _cut_by_time(state, raw_tables, settings)
@@ -128,7 +145,7 @@ def check(raw_tables: list[RawTable], settings: params.Preprocess, cells: Target
 def _run(
     state: Checked,
     name: str,
-    one: Callable[[list[Row]], dict[str, str]],
+    one: Callable[[Rows], dict[str, str]],
     policy: str,
     settings: params.Preprocess,
 ) -> None:
@@ -140,8 +157,10 @@ def _run(
     if name == "similar_labels" and (found := label_checks.control_characters(state.rows, state.cells.names)):
         state.apply("control_label", "fail", found)
     state.apply(name, policy, one(state.rows))
-    if name == "invalid_utf8":  # undecodable bytes of the rows that stay become the replacement character
-        state.rows = [readable(row) for row in state.rows]
+    finding = state.findings[-1]
+    # Undecodable bytes of the rows that stay become the replacement character.
+    if name == "invalid_utf8" and len(finding.dropped) < len(finding.rows):
+        state.rows = row_sets.changed(state.rows, readable, texts=True)
         state.rename(lambda one: SURROGATE.sub("\ufffd", one))
 
 
@@ -156,7 +175,8 @@ def _cut_by_time(state: Checked, raw_tables: list[RawTable], settings: params.Pr
 
 
 def _small_classes(state: Checked, settings: params.Preprocess, noun: str) -> None:
-    least, units = assignment.needed(state.present), splits.unit_of(state.usable, state.alike)
+    least, every = assignment.needed(state.present), row_units.unit_of(state.usable, state.alike)
+    units = every[row_sets.places_in(state.rows, state.usable)]
     find = functools.partial(
         label_checks.small_names,
         least=least,
@@ -170,7 +190,7 @@ def _small_classes(state: Checked, settings: params.Preprocess, noun: str) -> No
     state.drop_names("small_class", str(settings.checks.small_class), reasons)
     if isinstance(settings.checks.small_class, params.OtherClass):
         name = settings.checks.small_class.other
-        if own := sum(row.label == name and row.id not in small for row in state.rows):
+        if own := sum(row.label == name and row.id not in small for row in row_sets.brief(state.rows)):
             note = f"preprocess.checks.small_class: {name!r} is a class of {own} rows already; "
             note += f"{len(small)} rows of small classes come to it"
             state.notes.append(note)
@@ -182,14 +202,23 @@ def _small_classes(state: Checked, settings: params.Preprocess, noun: str) -> No
 
 def readable(row: Row) -> Row:
     """Return the row with the replacement character for each byte that could not be decoded."""
+    if all(one.isascii() for one in (row.text, row.pair or "", row.caption)):
+        return row
     pair = None if row.pair is None else SURROGATE.sub("\ufffd", row.pair)
     text, caption = (SURROGATE.sub("\ufffd", one) for one in (row.text, row.caption))
     return dataclasses.replace(row, text=text, pair=pair, caption=caption)
 
 
-def _alike(rows: list[Row], raw_tables: list[RawTable], settings: params.Preprocess) -> near_duplicates.Near:
-    match settings:
-        case params.TextPreprocess():
-            return near_duplicates.texts(checks.key(row.whole) for row in rows)
-        case params.ImagePreprocess() | params.AudioPreprocess() | params.ImageTextPreprocess():
-            return encoded_rows.near_duplicates(raw_tables, rows)
+def _all(raw_tables: list[RawTable]) -> Rows:
+    """Return the rows of all files, in their order."""
+    found = [table.rows for table in raw_tables]
+    stored = [rows for rows in found if isinstance(rows, stored_rows.StoredRows)]
+    return stored_rows.joined(stored) if stored else [row for rows in found for row in rows]
+
+
+def _alike(rows: Rows, raw_tables: list[RawTable], folder: Path | None) -> near_duplicates.Near:
+    if any(isinstance(table, encoded_rows.EncodedTable) for table in raw_tables):
+        return encoded_rows.near_duplicates(raw_tables, rows)
+    if isinstance(rows, stored_rows.StoredRows):
+        return text_numbers.near(rows, folder)
+    return near_duplicates.texts(text_key.key(row.whole) for row in rows)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
+
 from baton import params
 from baton.contracts.task_spec import Sequence
-from baton.tables import label_checks, labels
+from baton.tables import label_checks, labels, row_sets
 from baton.tables.checks import SURROGATE, Check
 from baton.tables.rows import Cell, RawTable, plain
 from baton.tables.unnamed_cells import UnnamedCells
@@ -50,10 +52,13 @@ class SequenceCells(UnnamedCells):
 
     def notes(self, table: RawTable, known: Mapping[str, str]) -> list[str]:  # noqa: ARG002
         """Return a note if targets repeat as class names do: the task may be another one."""
-        targets = [row.label for row in table.rows if row.label]
-        if len(targets) < 100 or len({*targets}) > len(targets) // 50:
+        rows = len(table.rows)
+        numbers = row_sets.numbered((row.label for row in row_sets.brief(table.rows)), rows)
+        there = np.fromiter((bool(row.label) for row in row_sets.brief(table.rows)), np.bool_, rows)
+        count, different = int(there.sum()), len(np.unique(numbers[there]))
+        if count < 100 or different > count // 50:
             return []
-        text = f"{table.path}: {len(targets)} rows have only {len({*targets})} different targets"
+        text = f"{table.path}: {count} rows have only {different} different targets"
         return [f"{text}; if these are classes, set task.kind to classes"]
 
     def spec(self, names: list[str], train: Iterable[str] = ()) -> Sequence:  # noqa: ARG002

@@ -4,14 +4,15 @@ Input: the units of the splits and params `preprocess.shots`. Output: the units 
 labels, those of train that do not, and what report.json says of both.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
-from baton.tables import labels, splits
-from baton.tables.rows import Row
-from baton.tables.splits import Unit
+import numpy as np
+
+from baton.tables import labels, row_sets, splits
+from baton.tables.row_sets import Rows
+from baton.tables.row_units import Units
 
 PURPOSES = {"train": "shots", "val": "shots of val"}  # of the draws, see `splits.cut`
 SHOWN_CLASSES = 5
@@ -20,13 +21,13 @@ SHOWN_CLASSES = 5
 class Kept(NamedTuple):
     """What a draw keeps and leaves."""
 
-    parts: dict[str, list[Unit]]  # split -> its units
-    left: list[Unit]  # of train, without labels from then on
+    parts: dict[str, Units]  # split -> its units
+    left: Units  # of train, without labels from then on
     figures: dict[str, Any]  # for report.json
     notes: list[str]  # for the user
 
 
-def keep(parts: dict[str, list[Unit]], count: int, *, seed: int, files: Iterable[str]) -> Kept:
+def keep(parts: dict[str, Units], count: int, *, seed: int, files: Iterable[str]) -> Kept:
     """Keep `count` rows of each class of train, and of val if it is one of the `files` (or cut by time).
 
     Of val the other rows are left out: they are not the few labels that a model may be chosen by, and as rows
@@ -34,11 +35,11 @@ def keep(parts: dict[str, list[Unit]], count: int, *, seed: int, files: Iterable
     """
     figures: dict[str, Any] = {"rows_of_class": count}
     notes: list[str] = []
-    found, left_of = dict(parts), dict[str, list[Unit]]()
+    found, left_of = dict(parts), dict[str, Units]()
     for split in ("train", "val") if "val" in files else ("train",):
         found[split], left_of[split] = draw(parts[split], count, seed=seed, purpose=PURPOSES[split])
-        kept, left = _size(found[split]), _size(left_of[split])
-        sizes = Counter(row.label for unit in found[split] for row in unit.rows)
+        kept, left = found[split].size, left_of[split].size
+        sizes = Counter(row.label for row in row_sets.brief(found[split].rows))
         fewer = {label: sizes[label] for label in sorted(sizes, key=labels.order) if sizes[label] < count}
         figures[split] = {"kept": kept, "left": left, "smaller_classes": fewer}
         if fewer:
@@ -54,7 +55,7 @@ def keep(parts: dict[str, list[Unit]], count: int, *, seed: int, files: Iterable
     return Kept(found, left_of["train"], figures, notes)
 
 
-def draw(whole: list[Unit], count: int, *, seed: int, purpose: str) -> tuple[list[Unit], list[Unit]]:
+def draw(whole: Units, count: int, *, seed: int, purpose: str) -> tuple[Units, Units]:
     """Draw `count` rows of each class, or all of a class that has fewer.
 
     First one row of each unit is drawn, in the order of `splits.drawing`, then second ones, and so on: a
@@ -70,49 +71,35 @@ def draw(whole: list[Unit], count: int, *, seed: int, purpose: str) -> tuple[lis
     Returns:
         The units with the drawn rows, and the units with the others. A unit may have rows in both.
     """
-    turns: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for unit in splits.drawing(whole, seed, purpose):
-        seen = Counter[str]()
-        for row in unit.rows:
-            turns[row.label].append((seen[row.label], row.id))
-            seen[row.label] += 1
-    drawn = {
-        id_
-        for own in turns.values()
-        for _, id_ in sorted(own, key=lambda pair: pair[0])[:count]  # stable: units stay in drawing order
-    }
-    return _with(whole, drawn), _with(whole, {row.id for unit in whole for row in unit.rows} - drawn)
+    ranks = np.empty(len(whole), np.int64)
+    ranks[splits.drawing(whole, seed, purpose)] = np.arange(len(whole))
+    rank_of_root = np.zeros(len(whole.table.unit), np.int64)
+    rank_of_root[whole.roots] = ranks
+    of_rows = rank_of_root[whole.table.unit[whole.members]]
+    names = (row.label for row in row_sets.brief(whole.rows))
+    codes, known = row_sets.coded(names, whole.size)
+    turns = row_sets.counted(of_rows * max(1, len(known)) + codes)  # among the unit's rows of the class
+    order = np.lexsort((of_rows, turns, codes))
+    drawn = np.zeros(whole.size, np.bool_)
+    drawn[order] = row_sets.counted(codes[order]) < count
+    return whole.with_rows(drawn), whole.with_rows(~drawn)
 
 
-def validation(whole: list[Unit], count: int) -> int:
+def validation(whole: Units, count: int) -> int:
     """Return how many rows of `whole` to cut for validation, where params ask for `count`.
 
     A share of few rows may be less than one row of each class: at least one of each that can spare it is cut.
     """
-    units = Counter(unit.stratum for unit in whole)
-    return max(count, sum(some > 1 for some in units.values()))
+    return max(count, int((np.bincount(whole.codes) > 1).sum()))
 
 
-def unlabelled(left: list[Unit], val: list[Unit]) -> tuple[list[Row], list[Row]]:
+def unlabelled(left: Units, val: Units) -> tuple[Rows, Rows]:
     """Return the rows of `left` that a model may learn from without labels, and the others, in file order.
 
     The others are of units that have a row in val: of the same group, or nearly the same text.
     """
-    chosen = {unit.name for unit in val}
-    return (
-        splits.flat([unit for unit in left if unit.name not in chosen]),
-        splits.flat([unit for unit in left if unit.name in chosen]),
-    )
-
-
-def _with(units: list[Unit], ids: set[str]) -> list[Unit]:
-    """Return the units with these rows alone; none is empty. The stratum is the class of the first row."""
-    some = [(unit, [row for row in unit.rows if row.id in ids]) for unit in units]
-    return [replace(unit, rows=rows, stratum=rows[0].label) for unit, rows in some if rows]
-
-
-def _size(units: list[Unit]) -> int:
-    return sum(map(len, units))
+    chosen = np.isin(left.orders(""), val.orders(""))
+    return left.take(~chosen).rows, left.take(chosen).rows
 
 
 def _shown(sizes: dict[str, int]) -> str:

@@ -2,7 +2,7 @@
 
 Input: the rows of the splits, unlabelled.parquet if there are rows without labels, and a file of soft labels.
 Output: `soft_labels.parquet` (see `contracts.soft_labels`), and what report.json says of it. Texts are
-compared as `checks.key`. What the file says of a text in val or test is dropped.
+compared as `text_key.key`. What the file says of a text in val or test is dropped.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from baton import params
 from baton.contracts import predictions, soft_labels, text_pairs, transfer_set
 from baton.errors import DataError
-from baton.tables import soft_label_rows
+from baton.tables import row_sets, soft_label_rows
 from baton.tables.assignment import Assigned
 from baton.tables.rows import Row
 from baton.tables.soft_label_cells import Probabilities
@@ -138,8 +138,8 @@ def agreement(
     """
     place = {name: number for number, name in enumerate(classes)}
     agrees: dict[str, list[bool]] = {name: [] for name in classes}
-    rows = Counter(row.label for row in train)
-    for row in train:
+    rows = Counter(row.label for row in row_sets.brief(train))
+    for row in row_sets.brief(train):
         if (mean := means.get(row.id)) is not None:
             others = np.delete(mean, place[row.label])
             agrees[row.label].append(bool(mean[place[row.label]] > others.max()))

@@ -12,9 +12,10 @@ from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from baton.contracts.task_spec import Spans
-from baton.tables import label_checks
+from baton.tables import label_checks, row_sets
 from baton.tables.checks import SURROGATE, Check
-from baton.tables.rows import Cell, Joined, RawTable, Row, is_null, plain
+from baton.tables.row_sets import Rows
+from baton.tables.rows import Cell, Joined, RawTable, is_null, plain
 from baton.tables.token_spans import WIDENED
 from baton.tables.unnamed_cells import UnnamedCells
 from baton.texts import words
@@ -86,9 +87,9 @@ class SpanCells(UnnamedCells):
             "conflict": partial(label_checks.conflict, shown=_of_label),
         }
 
-    def strata(self, rows: list[Row]) -> list[str]:
+    def strata(self, rows: Rows) -> Iterable[str]:
         """Return whether each row has an answer."""
-        return ["answered" if _answers(row.label) else "without answer" for row in rows]
+        return ("answered" if _answers(row.label) else "without answer" for row in row_sets.brief(rows))
 
     def too_few(self, train: Iterable[str]) -> str:
         """Return that train has no answer, if so."""
@@ -98,7 +99,7 @@ class SpanCells(UnnamedCells):
 
     def notes(self, table: RawTable, known: Mapping[str, str]) -> list[str]:  # noqa: ARG002
         """Return notes on questions without an answer, and on answers that a model cannot give exactly."""
-        answers = {row.id: _answers(row.label) for row in table.rows if row.label}
+        answers = {row.id: _answers(row.label) for row in row_sets.brief(table.rows) if row.label}
         without = sum(not own for own in answers.values())
         notes = [f"{table.path}: {without:,} of {len(answers):,} questions have no answer"]
         if widened := table.marked[WIDENED]:

@@ -1,117 +1,44 @@
 """Cut a table: stratified, seeded, and without separating rows that belong together.
 
-A `Unit` is a set of rows that is never separated: rows with the same text, nearly the same text or the same
-group, directly or through others. Its rank in the drawing order is a digest of seed, purpose and name, not of
-its position: the same rows are drawn on any machine and library version, and adding or removing a row does
-not affect the others.
+A unit (`row_units`) is a set of rows that is never separated. Its rank in the drawing order is a digest of
+seed, purpose and name, not of its position: the same rows are drawn on any machine and library version, and
+adding or removing a row does not affect the others.
 """
 
 import hashlib
 import math
-from collections import defaultdict
-from collections.abc import Container
-from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from baton import params
 from baton.errors import DataError
-from baton.tables import near_duplicates
-from baton.tables.checks import key
-from baton.tables.rows import Row
+from baton.tables import row_sets
+from baton.tables.row_units import Units
 from baton.tables.target_cells import TargetCells
+
+Drawn = NDArray[np.int64]  # places of units
 
 # The first units of a class, this many, are drawn in blocks, in file order; each later one by its own digest,
 # which needs no order.
 IN_BLOCKS = 100
 
 
-@dataclass
-class Unit:
-    """Rows that stay together, in file order. The stratum is that of the first row."""
-
-    name: str
-    stratum: str
-    rows: list[Row] = field(default_factory=list)
-    # Rows unlike any before them: stratum, number among such rows of the stratum, name.
-    firsts: list[tuple[str, int, str]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-
-def units(
-    rows: list[Row],
-    alike: near_duplicates.Near | None = None,
-    left: Container[str] | None = None,
-    strata: list[str] | None = None,
-    lasting: list[str] | None = None,
-) -> list[Unit]:
-    """Join rows that have the same text (see `checks.key`), nearly the same text, or the same group.
-
-    Args:
-        rows: The rows of one table, in file order.
-        alike: Pairs of near-duplicates.
-        left: Ids of the rows to keep in the units; the others only count in joining and numbering. None keeps
-            all.
-        strata: The stratum of each row; None: its label.
-        lasting: The strata in which rows are numbered for `cut_for_good`, which must not depend on rows
-            appended later; None: `strata`.
-
-    Returns:
-        The units, ordered by their first rows; none is empty.
-    """
-    names, pairs = _linked(rows, alike or {})
-    linked = {late for _, late in pairs}
-    joined: dict[int, Unit] = {}
-    strata = [row.label for row in rows] if strata is None else strata
-    lasting = strata if lasting is None else lasting
-    seen: dict[str, int] = defaultdict(int)
-    for place, first in enumerate(near_duplicates.groups(len(rows), pairs)):
-        row = rows[place]
-        unit = joined.setdefault(first, Unit(names[first], strata[first]))
-        unit.rows.append(row)
-        if place not in linked:
-            unit.firsts.append((stratum := lasting[place], seen[stratum], names[place]))
-            seen[stratum] += 1
-    if left is not None:
-        of_rows = {row.id: stratum for row, stratum in zip(rows, strata, strict=True)}
-        for unit in joined.values():
-            unit.rows = [row for row in unit.rows if row.id in left]
-            unit.stratum = of_rows[unit.rows[0].id] if unit.rows else unit.stratum
-    return [unit for unit in joined.values() if unit.rows]
-
-
-def _linked(rows: list[Row], alike: near_duplicates.Near) -> tuple[list[str], list[tuple[int, int]]]:
-    """Return a name for each row, and pairs of places that stay together."""
-    keys = [key(row.whole) for row in rows]
-    names = [
-        f"\0{row.extras.group}" if row.extras.group else own for row, own in zip(rows, keys, strict=True)
-    ]
-    return names, [*near_duplicates.links(keys, alike), *near_duplicates.links(names, {})]
-
-
-def unit_of(rows: list[Row], alike: near_duplicates.Near) -> dict[str, int]:
-    """Map each row id to the number of its unit."""
-    return dict(
-        zip((row.id for row in rows), near_duplicates.groups(len(rows), _linked(rows, alike)[1]), strict=True)
-    )
-
-
-def largest(whole: list[Unit]) -> str:
+def largest(whole: Units) -> str:
     """Return a description of the largest unit for the user; '' if all units are single rows."""
-    unit = max(whole, key=len, default=None)
-    if unit is None or len(unit) < 2:
+    sizes = whole.sizes
+    if not len(sizes) or sizes.max() < 2:
         return ""
-    shown = ", ".join(row.id for row in unit.rows[:3]) + (", …" if len(unit) > 3 else "")
-    group = next((f" (a group is {row.extras.group!r})" for row in unit.rows if row.extras.group), "")
+    rows = whole[int(sizes.argmax())].rows
+    shown = ", ".join(islice(row_sets.ids(rows), 3)) + (", …" if len(rows) > 3 else "")
+    groups = (row.extras.group for row in row_sets.brief(rows) if row.extras.group)
+    group = next((f" (a group is {own!r})" for own in groups), "")
     return (
         "the largest unit of rows that are never parted, being equal, nearly alike or of one group, "
-        f"has {len(unit)} rows: {shown}{group}"
+        f"has {len(rows)} rows: {shown}{group}"
     )
-
-
-def flat(parts: list[Unit]) -> list[Row]:
-    """Return the rows of the units, in file order."""
-    return sorted((row for unit in parts for row in unit.rows), key=lambda row: row.number)
 
 
 def wanted(portion: params.ByShare | params.ByCount, rows: int) -> int:
@@ -124,7 +51,7 @@ def wanted(portion: params.ByShare | params.ByCount, rows: int) -> int:
 
 
 def cut(
-    whole: list[Unit],
+    whole: Units,
     count: int,
     *,
     cells: TargetCells,
@@ -133,7 +60,7 @@ def cut(
     least: int = 1,
     leave: int = 0,
     merge: bool = False,
-) -> tuple[list[Unit], list[Unit]]:
+) -> tuple[Units, Units]:
     """Draw `count` rows, from each stratum in proportion to its size.
 
     Args:
@@ -155,12 +82,13 @@ def cut(
         DataError: `count` is too small for `least` rows of each class, or leaves too few behind.
     """
     classes = _classes(whole, seed, purpose)
+    rows = whole.sizes
     offered = {label: some[: max(0, len(some) - leave)] for label, some in classes.items()}
     if merge and count < len(classes):
-        few = {label for label, some in classes.items() if count * sum(map(len, some)) < sum(map(len, whole))}
-        classes, offered = (_merged(strata, few, seed, purpose) for strata in (classes, offered))
-    sizes = {label: sum(map(len, some)) for label, some in classes.items()}
-    most = {label: sum(map(len, some)) for label, some in offered.items()}
+        few = {label for label, some in classes.items() if count * int(rows[some].sum()) < whole.size}
+        classes, offered = (_merged(whole, strata, few, seed, purpose) for strata in (classes, offered))
+    sizes = {label: int(rows[some].sum()) for label, some in classes.items()}
+    most = {label: int(rows[some].sum()) for label, some in offered.items()}
     floor = {label: min(least, most[label]) for label in sizes}
     if count < sum(floor.values()):
         got = f"{count} rows for {len(sizes)} {cells.words}"
@@ -180,14 +108,13 @@ def cut(
             hint=hint,
         )
     quotas = _allot(sizes, floor, most, count)
-    return _parted(
-        whole, {unit.name for label, some in offered.items() for unit in _fill(some, quotas[label])}
-    )
+    drawn = np.zeros(len(whole), np.bool_)
+    for label, own in offered.items():
+        drawn[_fill(own, rows[own], quotas[label])] = True
+    return _parted(whole, drawn)
 
 
-def cut_for_good(
-    whole: list[Unit], share: float, *, seed: int, purpose: str
-) -> tuple[list[Unit], list[Unit]]:
+def cut_for_good(whole: Units, share: float, *, seed: int, purpose: str) -> tuple[Units, Units]:
     """Draw `share` of each stratum so that rows appended to the file never move others to another part.
 
     No rule can give every class its exact number and also keep every row in its part regardless of added
@@ -212,17 +139,25 @@ def cut_for_good(
     Returns:
         The drawn units and the units left behind.
     """
-    strata = {stratum for unit in whole for stratum, _, _ in unit.firsts}
-    places = {stratum: _places(share, f"{seed}\0{purpose}\0{stratum}") for stratum in strata}
-
-    def falls(stratum: str, number: int, name: str) -> bool:
-        return (
-            number in places[stratum]
-            if number < IN_BLOCKS
-            else _order(f"{seed}\0{purpose}\0{name}") < share * 2.0**64
-        )
-
-    return _parted(whole, {unit.name for unit in whole if any(falls(*first) for first in unit.firsts)})
+    table = whole.table
+    inside = np.zeros(len(table.unit), np.bool_)
+    inside[whole.roots] = True
+    own = inside[table.unit[table.firsts[0]]]
+    indices, codes, numbers = (some[own] for some in table.firsts)
+    falls = np.zeros(len(indices), np.bool_)
+    early = np.flatnonzero(numbers < IN_BLOCKS)
+    places = {
+        code: _places(share, f"{seed}\0{purpose}\0{table.lasting[code]}")
+        for code in np.unique(codes[early]).tolist()
+    }
+    pairs = zip(codes[early].tolist(), numbers[early].tolist(), strict=True)
+    falls[early] = [number in places[code] for code, number in pairs]
+    late = np.flatnonzero(numbers >= IN_BLOCKS)
+    bound = math.ceil(share * 2.0**64)
+    falls[late] = table.orders(f"{seed}\0{purpose}", indices[late]) <= np.uint64(bound - 1)
+    fallen = np.zeros(len(table.unit), np.bool_)
+    fallen[table.unit[indices[falls]]] = True
+    return _parted(whole, fallen[whole.roots])
 
 
 def _places(share: float, name: str) -> set[int]:
@@ -238,8 +173,8 @@ def _places(share: float, name: str) -> set[int]:
     return drawn if share <= 1 / 2 else set(range(1, IN_BLOCKS)) - drawn
 
 
-def _parted(whole: list[Unit], drawn: set[str]) -> tuple[list[Unit], list[Unit]]:
-    return [unit for unit in whole if unit.name in drawn], [unit for unit in whole if unit.name not in drawn]
+def _parted(whole: Units, drawn: NDArray[np.bool_]) -> tuple[Units, Units]:
+    return whole.take(drawn), whole.take(~drawn)
 
 
 def _order(name: str) -> int:
@@ -247,24 +182,27 @@ def _order(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
-def _classes(whole: list[Unit], seed: int, purpose: str) -> dict[str, list[Unit]]:
-    """Return the units of each stratum in drawing order; strata are sorted."""
-    classes: dict[str, list[Unit]] = {label: [] for label in sorted({unit.stratum for unit in whole})}
-    for unit in drawing(whole, seed, purpose):
-        classes[unit.stratum].append(unit)
-    return classes
+def _classes(whole: Units, seed: int, purpose: str) -> dict[str, Drawn]:
+    """Return the places of the units of each stratum in drawing order; strata are sorted."""
+    order = drawing(whole, seed, purpose)
+    order = order[np.argsort(whole.codes[order], kind="stable")]
+    codes = whole.codes[order]
+    bounds = {label: np.searchsorted(codes, [code := whole.code(label), code + 1]) for label in whole.strata}
+    return {label: order[first:end] for label, (first, end) in bounds.items()}
 
 
-def _merged(classes: dict[str, list[Unit]], few: set[str], seed: int, purpose: str) -> dict[str, list[Unit]]:
+def _merged(
+    whole: Units, classes: dict[str, Drawn], few: set[str], seed: int, purpose: str
+) -> dict[str, Drawn]:
     """Return the strata, with those of `few` as one; their units are in drawing order."""
-    joined = [unit for label in few for unit in classes[label]]
+    places = np.sort(np.concatenate([classes[label] for label in few]))
     left = {label: some for label, some in classes.items() if label not in few}
-    return left | {min(few): drawing(joined, seed, purpose)}
+    return left | {min(few): places[drawing(whole.take(places), seed, purpose)]}
 
 
-def drawing(some: list[Unit], seed: int, purpose: str) -> list[Unit]:
-    """Return units in drawing order, by a digest of each."""
-    return sorted(some, key=lambda unit: hashlib.sha256(f"{seed}\0{purpose}\0{unit.name}".encode()).digest())
+def drawing(some: Units, seed: int, purpose: str) -> Drawn:
+    """Return the places of units in drawing order, by a digest of each."""
+    return np.argsort(some.orders(f"{seed}\0{purpose}"), kind="stable")
 
 
 def _allot(sizes: dict[str, int], least: dict[str, int], most: dict[str, int], count: int) -> dict[str, int]:
@@ -282,12 +220,15 @@ def _allot(sizes: dict[str, int], least: dict[str, int], most: dict[str, int], c
     return quotas
 
 
-def _fill(some: list[Unit], quota: int) -> list[Unit]:
+def _fill(some: Drawn, sizes: NDArray[Any], quota: int) -> Drawn:
     """Return whole units in order while they fit; the smallest one if none does."""
-    taken: list[Unit] = []
-    size = 0
-    for unit in some:
-        if size + len(unit) <= quota:
-            taken.append(unit)
-            size += len(unit)
-    return taken or ([min(some, key=len)] if quota else [])
+    whole = int(np.searchsorted(np.cumsum(sizes), quota, side="right"))  # the first ones, which all fit
+    taken, left = [some[:whole]], quota - int(sizes[:whole].sum())
+    for place in range(whole, len(some)):
+        if not left:
+            break
+        if sizes[place] <= left:
+            taken.append(some[place : place + 1])
+            left -= int(sizes[place])
+    found = np.concatenate(taken)
+    return found if len(found) or not quota else some[[int(sizes.argmin())]]

@@ -13,7 +13,8 @@ from baton.tables.checks import Check
 from baton.tables.class_cells import ClassCells
 from baton.tables.label_cells import LabelCells
 from baton.tables.number_cells import NumberCells
-from baton.tables.rows import Cell, Joined, RawTable, Row
+from baton.tables.row_sets import Rows
+from baton.tables.rows import Cell, Joined, RawTable
 from baton.tables.sequence_cells import SequenceCells
 from baton.tables.span_cells import SpanCells
 from baton.tables.token_cells import TokenCells
@@ -79,11 +80,11 @@ class TargetCells(Protocol):
         """Return the checks of labels that apply, by their names in `preprocess.checks`."""
         ...
 
-    def strata(self, rows: list[Row]) -> list[str]:
+    def strata(self, rows: Rows) -> Iterable[str]:
         """Return the stratum of each row of one table, in file order; it is cut in proportion to its size."""
         ...
 
-    def drift(self, rows: list[Row]) -> dict[str, Any] | None:
+    def drift(self, rows: Rows) -> dict[str, Any] | None:
         """Compare the labels of train and test, see `label_drift`; None if there is no test file."""
         ...
 
@@ -102,7 +103,7 @@ class TargetCells(Protocol):
         """Return notes on the labels of a raw file for the user; `known` is `preprocess.label_names`."""
         ...
 
-    def summary(self, parts: Mapping[str, list[Row]]) -> dict[str, Any]:
+    def summary(self, parts: Mapping[str, Rows]) -> dict[str, Any]:
         """Return what report.json says of the targets of each split besides the numbers of names."""
         ...
 

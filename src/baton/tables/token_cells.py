@@ -13,7 +13,8 @@ from typing import Any, ClassVar, NamedTuple
 from baton.contracts.task_spec import Tokens
 from baton.tables import label_checks, labels, name_sets, token_spans
 from baton.tables.checks import Check
-from baton.tables.rows import Cell, Joined, RawTable, Row, is_null, plain
+from baton.tables.row_sets import Rows
+from baton.tables.rows import Cell, Joined, RawTable, is_null, plain
 from baton.tables.token_spans import BEGINS, INSIDE, WIDENED
 from baton.texts import words
 
@@ -107,11 +108,11 @@ class TokenCells:
             "conflict": partial(label_checks.conflict, shown=_shown),
         }
 
-    def strata(self, rows: list[Row]) -> list[str]:
+    def strata(self, rows: Rows) -> Iterable[str]:
         """Return of each row the type that is rarest up to there; '' for rows without entities."""
         return name_sets.strata(rows, self.names)
 
-    def drift(self, rows: list[Row]) -> dict[str, Any] | None:
+    def drift(self, rows: Rows) -> dict[str, Any] | None:
         """Compare the shares of rows with each type, see `name_sets.drift`."""
         return name_sets.drift(rows, self.names)
 
@@ -142,7 +143,7 @@ class TokenCells:
             notes.append(f"{_rows(table, widened)} a span that cuts a word; it is widened to whole words")
         return notes
 
-    def summary(self, parts: Mapping[str, list[Row]]) -> dict[str, Any]:  # noqa: ARG002
+    def summary(self, parts: Mapping[str, Rows]) -> dict[str, Any]:  # noqa: ARG002
         """Return nothing: types are counted."""
         return {}
 

@@ -15,7 +15,8 @@ from baton.errors import DataError
 from baton.tables import checks, readers, run_checks
 from baton.tables.assignment import Assigned
 from baton.tables.columns import Columns
-from baton.tables.rows import NO_EXTRAS, NO_PAIR, Extras, RawTable, Row
+from baton.tables.row_sets import Rows
+from baton.tables.rows import NO_EXTRAS, NO_PAIR, Extras, RawTable
 from baton.tables.unlabelled_table import Tally, Writer
 
 PORTION = 4096  # rows in memory
@@ -28,7 +29,7 @@ OF_TRAIN = "train"
 class Portions(RawTable):
     """The rows of a raw file without labels, which are passed to `take` in portions and not kept."""
 
-    take: Callable[[list[Row]], None] = field(kw_only=True)
+    take: Callable[[Rows], None] = field(kw_only=True)
     passed: int = 0
 
     @property
@@ -92,7 +93,7 @@ def _read(raw: Path, settings: params.TextPreprocess, writer: Writer, tally: Tal
     """Read, check and write the rows of a file; return remarks on it."""
     policies = settings.checks.model_dump()
 
-    def take(rows: list[Row]) -> None:
+    def take(rows: Rows) -> None:
         for name in CHECKS:
             rows, finding = checks.apply(name, policies[name], checks.ROW_CHECKS[name](rows), rows)
             tally.note(name, finding.rows, len(finding.dropped))

@@ -1,7 +1,7 @@
 """The clean table of rows without labels as it is written, row by row, and what became of its rows.
 
 Input: rows in portions. Output: `unlabelled.parquet` (id string, text string, text_pair string if rows are
-pairs). No row has a text that is in train, val or test, or in an earlier row, all compared as `checks.key`:
+pairs). No row has a text that is in train, val or test, or in an earlier row, all compared as `text_key.key`:
 of the rows only digests stay in memory.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from baton.contracts import text_pairs
-from baton.tables import checks
+from baton.tables import text_key
 from baton.tables.clean_tables import ROW_GROUP
 from baton.tables.rows import Row
 
@@ -58,7 +58,7 @@ class Writer:
         """Prepare to write `path`; rows that are in `parts`, split -> rows, are none to write."""
         self._path, self._pairs = path, pairs
         self._file: Any = None
-        self._known = {split: {digest(row) for row in rows} for split, rows in parts.items()}
+        self._parts, self._known = parts, dict[str, set[bytes]]()
         self._seen: set[bytes] = set()
         self._waiting: list[Row] = []
         self.rows = 0
@@ -66,6 +66,9 @@ class Writer:
     def add(self, rows: Iterable[Row], tally: Tally) -> None:
         """Append the rows with new texts."""
         repeats: dict[str, dict[str, str]] = defaultdict(dict)
+        self._known = self._known or {
+            split: {digest(row) for row in own} for split, own in self._parts.items()
+        }
         for row in rows:
             own = digest(row)
             split = next((split for split, known in self._known.items() if own in known), None)
@@ -107,4 +110,4 @@ class Writer:
 
 def digest(row: Row) -> bytes:
     """Return a digest of a row's text, or of both its texts, as they are compared."""
-    return hashlib.blake2b(checks.key(row.whole).encode(), digest_size=DIGEST_BYTES).digest()
+    return hashlib.blake2b(text_key.key(row.whole).encode(), digest_size=DIGEST_BYTES).digest()

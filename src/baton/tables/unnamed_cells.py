@@ -1,9 +1,10 @@
 """What holds for the cells of every target that has no names to count; see `target_cells.TargetCells`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import repeat
 from typing import Any, ClassVar
 
-from baton.tables.rows import Row
+from baton.tables.row_sets import Rows
 
 
 class UnnamedCells:
@@ -20,11 +21,11 @@ class UnnamedCells:
         """Return the label as it is: it has no names to change."""
         return label
 
-    def strata(self, rows: list[Row]) -> list[str]:
+    def strata(self, rows: Rows) -> Iterable[str]:
         """Return one stratum for all rows: they are cut at random."""
-        return [""] * len(rows)
+        return repeat("", len(rows))
 
-    def drift(self, rows: list[Row]) -> dict[str, Any] | None:  # noqa: ARG002
+    def drift(self, rows: Rows) -> dict[str, Any] | None:  # noqa: ARG002
         """Return None: the targets of two files have no shares to compare."""
         return None
 
@@ -32,6 +33,6 @@ class UnnamedCells:
         """Return nothing: without names none is too rare."""
         return ""
 
-    def summary(self, parts: Mapping[str, list[Row]]) -> dict[str, Any]:  # noqa: ARG002
+    def summary(self, parts: Mapping[str, Rows]) -> dict[str, Any]:  # noqa: ARG002
         """Return nothing more."""
         return {}
