@@ -63,7 +63,7 @@ def atomic_file(target: Path, durable: bool = True) -> Iterator[Path]:
     Raises:
         OutputError: the folder is not writable or the disk is full.
     """
-    with _explained(target), temporaries.made(target, folder=False) as temporary:
+    with explained(target), temporaries.made(target, folder=False) as temporary:
         yield temporary
         temporary.chmod(0o644)
         if durable:
@@ -82,15 +82,19 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     Raises:
         OutputError: the parent is not writable or the disk is full.
     """
-    with _explained(target), temporaries.made(target, folder=True) as temporary:
+    with explained(target), temporaries.made(target, folder=True) as temporary:
         yield temporary
         temporary.chmod(0o755)
         temporaries.put(temporary, target)
 
 
 @contextlib.contextmanager
-def _explained(target: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write in `target`'s folder into an OutputError."""
+def explained(target: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write in `target`'s folder into an OutputError.
+
+    Raises:
+        OutputError: it refuses.
+    """
     try:
         yield
     except OSError as error:

@@ -19,7 +19,7 @@ from typing import Any
 from baton import params, storage, temporaries
 from baton.contracts import corrections as corrected
 from baton.contracts import row_attributes, soft_labels, task_spec, transfer_set
-from baton.errors import DataError, OutputError
+from baton.errors import DataError
 from baton.tables import (
     assignment,
     audio_rows,
@@ -83,13 +83,8 @@ def clean(
 def _rows_of(target: Path) -> Iterator[Path]:
     """Yield a temporary folder next to `target`, for rows that do not stay in memory."""
     with contextlib.ExitStack() as stack:
-        try:
+        with storage.explained(target):
             folder = stack.enter_context(temporaries.made(target.parent / "rows", folder=True))
-        except OSError as error:
-            hint = "free some space or fix the permissions, then run again"
-            raise OutputError(
-                f"{target} cannot be written", got=error.strerror, expected="a writable folder", hint=hint
-            ) from error
         yield folder
 
 
@@ -276,11 +271,8 @@ def _raise_failures(
     if settings.checks.drift == "fail" and drift and drift["found"]:
         problems.append(f"drift: the labels of test differ from train's: {label_drift.text(drift)}")
     train = row_sets.having(rows, lambda row: row.part == "train")
-    before = {
-        row.label for table in raw_tables if table.split == "train" for row in row_sets.brief(table.rows)
-    }
     few = cells.too_few(row.label for row in row_sets.brief(train))
-    if few and (not problems or len(before) == 1):  # otherwise it follows from the other problems
+    if few and (not problems or _one_label(raw_tables)):  # otherwise it follows from the other problems
         problems.append(few)
     if problems:
         hint = "fix the rows or preprocess (format, columns, label_names), or allow them: "
@@ -293,6 +285,18 @@ def _raise_failures(
         raise DataError(
             problem, got="".join(f"\n    - {line}" for line in problems), expected="none of these", hint=hint
         )
+
+
+def _one_label(raw_tables: list[RawTable]) -> bool:
+    """Return whether all rows of train had the same label before any was dropped."""
+    found: set[str] = set()
+    for table in raw_tables:
+        if table.split == "train":
+            for row in row_sets.brief(table.rows):
+                found.add(row.label)
+                if len(found) > 1:
+                    return False
+    return len(found) == 1
 
 
 def _notes(raw_tables: list[RawTable], settings: params.Preprocess, cells: TargetCells) -> list[str]:

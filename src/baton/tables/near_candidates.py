@@ -7,13 +7,15 @@ signature takes 512 bytes of temporary files; in memory are 16 bytes, of one ban
 import mmap
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from baton import storage
 
 # A pair of similarity 0.7 shares a band with probability 1 - (1 - 0.7^4)^32 = 0.9998; each candidate is then
 # compared exactly.
@@ -44,7 +46,8 @@ class Signatures:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._stack.close()
+        with suppress(OSError):  # on a full disk, closing fails as writing did
+            self._stack.close()
 
     def append(self, shingles: list[list[str]]) -> None:
         """Append the signatures of texts, each given by its sorted shingles."""
@@ -52,8 +55,9 @@ class Signatures:
 
         found = RMinHash.digests_from_token_sets(shingles, PERMUTATIONS, SEED)
         bands = np.asarray(found, np.uint32).reshape(-1, BANDS, WIDTH)
-        for band, file in enumerate(self._files):
-            bands[:, band].tofile(file)
+        with storage.explained(self._paths[0]):
+            for band, file in enumerate(self._files):
+                file.write(bands[:, band].tobytes())  # tofile says nothing of a full disk
         self._count += len(bands)
 
     def candidates(self, similarity: float) -> Iterator[tuple[int, int]]:
@@ -62,8 +66,9 @@ class Signatures:
         Returns:
             Places, the later one first, in ascending order.
         """
-        for file in self._files:
-            file.flush()
+        with storage.explained(self._paths[0]):
+            for file in self._files:
+                file.flush()
         pairs = np.empty(0, np.int64)
         if self._count:
             # The share of equal hashes estimates the Jaccard index with a standard deviation below 0.045:

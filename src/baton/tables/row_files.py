@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from baton import storage
 from baton.tables.rows import NO_EXTRAS, Extras, Row
 
 PART = 4096  # rows that are read and written at a time
-LETTERS = 2**23  # of the texts of a part: it ends when it has as many, whatever its rows
+LETTERS = 2**23  # of texts, labels and kept columns of a part: it ends when it has as many
 OPEN = 8  # parts of a file that random access keeps
 
 
@@ -33,7 +34,7 @@ class Spool:
     def append(self, row: Row) -> None:
         """Append a row."""
         self._waiting.append(row)
-        self._letters += len(row.text) + len(row.pair or "")
+        self._letters += len(row.text) + len(row.pair or "") + len(row.label) + sum(map(len, row.extras.kept))
         if len(self._waiting) >= PART or self._letters >= LETTERS:
             self._flush()
 
@@ -45,21 +46,23 @@ class Spool:
 
         rows, self._waiting, self._letters = self._waiting, [], 0
         batches = [pa.record_batch(part) for part in _columns(rows)]
-        if not self._files:
-            self._files = [
-                pa.ipc.new_file(str(path), batch.schema)
-                for path, batch in zip(self._paths, batches, strict=True)
-            ]
-        for file, batch in zip(self._files, batches, strict=True):
-            file.write_batch(batch)
+        with storage.explained(self._paths[0]):
+            if not self._files:
+                self._files = [
+                    pa.ipc.new_file(str(path), batch.schema)
+                    for path, batch in zip(self._paths, batches, strict=True)
+                ]
+            for file, batch in zip(self._files, batches, strict=True):
+                file.write_batch(batch)
         self._starts.append(self._starts[-1] + len(rows))
 
     def ended(self) -> "RowFile":
         """End the files, and return what reads them."""
         if self._waiting or not self._files:
             self._flush()
-        for file in self._files:
-            file.close()
+        with storage.explained(self._paths[0]):
+            for file in self._files:
+                file.close()
         return RowFile(self._split, self._paths, self._starts)
 
 
@@ -98,7 +101,7 @@ class RowFile:
     def __init__(self, split: str, paths: list[Path], starts: list[int]) -> None:
         """`paths` are the files of texts and of all else; `starts` those of the parts, and the end."""
         self._split, self._paths, self.starts = split, paths, starts
-        self._readers: dict[bool, Any] = {}
+        self._readers: dict[tuple[bool, bool], Any] = {}
         self._kept: dict[bool, OrderedDict[int, Any]] = {True: OrderedDict(), False: OrderedDict()}
 
     def __len__(self) -> int:
@@ -134,9 +137,12 @@ class RowFile:
         if number in kept:
             kept.move_to_end(number)
             return kept[number]
-        if texts not in self._readers:
-            self._readers[texts] = pa.ipc.open_file(pa.OSFile(str(self._paths[not texts])))
-        part = self._readers[texts].get_batch(number)
+        if (texts, keep) not in self._readers:
+            # Whoever wants a row here and there maps the file, and reads no more of a part than that row.
+            # Whoever reads all of it does not, since what is mapped counts as memory of the process.
+            opened = (pa.memory_map if keep else pa.OSFile)(str(self._paths[not texts]))
+            self._readers[texts, keep] = pa.ipc.open_file(opened)
+        part = self._readers[texts, keep].get_batch(number)
         if keep:
             kept[number] = part
             if len(kept) > OPEN:
