@@ -134,7 +134,8 @@ def test_a_live_teacher_teaches_as_its_cached_features_do(root: Path) -> None:
         teacher, student = made(root, "base", 1), made(root, "base", 2)
         points[live] = fit(root, student, taught(root, teacher, live), scale(root, made(root, "base", 1)))
     for cached, seen in zip(points[False], points[True], strict=True):
-        assert cached.terms == pytest.approx(seen.terms, rel=1e-3, abs=1e-5)
+        # Batches of other lengths round otherwise, by processor; training makes 1e-3 of it on one with AMX.
+        assert cached.terms == pytest.approx(seen.terms, rel=3e-3, abs=1e-5)
 
 
 def test_a_row_without_label_has_the_class_that_its_teacher_finds_likeliest() -> None:

@@ -66,7 +66,7 @@ READER = COMMON | {
 PRECISION = {"serve/packed_linear.py", "serve/precision.py"}
 TEXT = READER | PRECISION | {"serve/text_encoder.py"}
 ANSWERS = {"serve/text_answers.py", "texts/unit_places.py"}
-ENGINE = {"engines/__init__.py", "engines/engine.py"}
+ENGINE = {"engines/__init__.py", "engines/engine.py", "processors.py"}
 WEIGHTS = {"contracts/saved_weights.py"}  # of torch models
 SEQUENCES = COMMON - {"contracts/fitted_values.py"} | {
     *(f"texts/{name}.py" for name in ("__init__", "document_windows", "generation")),

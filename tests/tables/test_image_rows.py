@@ -255,7 +255,7 @@ def test_a_rerun_gives_the_same_bytes_however_many_threads(
     write_raw(train=many("train", 0, cat=60, dog=60), test=many("test", 500, dog=5, cat=5))
     clean.clean(RAW, TARGET, image_settings(limit={"train": 90, "test": None}), CLASSES)
     first = {path.name: path.read_bytes() for path in TARGET.iterdir()}
-    monkeypatch.setattr(encoded_rows.os, "sched_getaffinity", lambda _: range(7))
+    monkeypatch.setattr(encoded_rows.processors, "available", lambda: 7)
     monkeypatch.setattr(image_tables, "BATCH_ROWS", 5)
     clean.clean(RAW, TARGET, image_settings(limit={"train": 90, "test": None}), CLASSES)
     assert {path.name: path.read_bytes() for path in TARGET.iterdir()} == first

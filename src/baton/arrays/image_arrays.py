@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from baton import processors
 from baton.arrays import target_arrays
 from baton.contracts.input_spec import ImageInput
 from baton.contracts.targets import Targets
@@ -28,7 +29,6 @@ from baton.errors import DataError
 from baton.images import decoding, pillow
 from baton.images.bit_depth import BITS_16, BITS_KEY
 from baton.images.framing import Framing, framing
-from baton.runtime import processors
 from baton.streams import ahead, few
 
 ANY_SIZE = sys.maxsize  # preprocess has already checked the size

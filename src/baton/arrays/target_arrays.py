@@ -24,7 +24,7 @@ class Writer:
         self, folder: Path, split: str, spec: TaskSpec, encoder: sequence_targets.Encoder | None = None
     ) -> None:
         """Entering the `with` block overwrites the files in `folder`; `encoder` is that of texts."""
-        self._spec, self._encoder, self._folder, self._split = spec, encoder, folder, split
+        self._spec, self._encoder = spec, encoder
         self.encoded: list[sequence_targets.Encoded] = []  # of texts
         self._files = {
             name: Growing(path, targets.dtype(spec), targets.shape(spec))
@@ -39,7 +39,6 @@ class Writer:
             DataError: the column has an empty cell, or targets of another type.
         """
         own = found = targets.of_table(rows, self._spec)
-        _refuse_unknown(found, self._folder, self._split)
         if self._encoder is not None:
             self.encoded.append(self._encoder.encode(found.values.tolist()))
             found = self.encoded[-1].targets
@@ -97,12 +96,16 @@ def open_targets(folder: Path, split: str, spec: TaskSpec) -> Targets:
     if found.values.dtype != targets.dtype(spec) or found.values.shape[1:] != targets.shape(spec):
         got = f"{found.values.dtype} {found.values.shape}"
         raise DataError(f"{folder}/{split}.targets.npy does not match the task", got=got, hint=hint)
-    _refuse_unknown(found, folder, split)
+    refuse_unknown(found, folder, split)
     return found
 
 
-def _refuse_unknown(found: Targets, folder: Path, split: str) -> None:
-    """Refuse targets that the task does not know."""
+def refuse_unknown(found: Targets, folder: Path, split: str) -> None:
+    """Refuse targets that the task does not know.
+
+    Raises:
+        DataError: one is.
+    """
     values, most = found.values, targets.most(found.spec)
     if values.dtype == np.int64 and len(values) and not 0 <= values.min() <= values.max() <= most:
         raise DataError(

@@ -236,6 +236,7 @@ def tokenize(
         ):
             names.write_batch(batch.select(["id"]))
             targets = wanted.append(batch)
+            target_arrays.refuse_unknown(targets, target, split)
             read = [_read(frame, items, truncation) for items in zip(*encodings, strict=True)]
             bounds = np.cumsum([0, *(len(item.windows) for item in read)], dtype=np.int64)
             if documents is not None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from baton.runtime import processors
+from baton import processors
 
 KEY = "graph"  # of its description in baton.json
 Library = Literal["onnxruntime", "openvino"]

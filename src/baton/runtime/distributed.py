@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from torch.distributed import Store, TCPStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
-from baton import console, params
+from baton import console, params, processors
 from baton.errors import ParamsError
 from baton.processes import heartbeat, supervision, workers
 from baton.processes.alarm import Alarm
-from baton.runtime import exchange, launching, processors
+from baton.runtime import exchange, launching
 from baton.runtime.launching import LOCALHOST
 from baton.runtime.resolve import Place, Runtime, Work, resolve
 

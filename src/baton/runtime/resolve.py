@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 import torch
 
-from baton import params
+from baton import params, processors
 from baton.errors import ParamsError
-from baton.runtime import kernels, processors
+from baton.runtime import kernels
 from baton.runtime.kernels import MEASURED, Attention, Precision, Work
 
 __all__ = [

@@ -14,11 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from baton import console, params
+from baton import console, params, processors
 from baton.contracts.task_spec import TaskSpec
 from baton.errors import DataError
 from baton.images.bit_depth import BITS_16
-from baton.runtime import processors
 from baton.streams import ahead
 from baton.tables import image_tables, near_images
 from baton.tables.checks import SURROGATE

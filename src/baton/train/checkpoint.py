@@ -26,9 +26,8 @@ from typing import Any
 import torch
 from safetensors.torch import load
 
-from baton import console
+from baton import console, processors
 from baton.errors import OutputError
-from baton.runtime import processors
 from baton.train import checkpoint_folders, tensors
 from baton.train.background_writes import BackgroundWrites
 from baton.train.checkpoint_folders import HIDDEN, MANIFEST, STATE

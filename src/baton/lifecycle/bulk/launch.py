@@ -11,12 +11,11 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from baton import params, storage
+from baton import params, processors, storage
 from baton.errors import ModelError
 from baton.lifecycle.bulk.settings import Options
 from baton.lifecycle.serving.launch import SERVED
 from baton.processes import clean_environment
-from baton.runtime import processors
 
 TERMINAL = ("TERM", "COLUMNS", "LINES", "NO_COLOR")
 THREADS = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")  # of torch, and of tokenizers

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from baton.runtime import processors
+from baton import processors
 
 EVERY = len(os.sched_getaffinity(0))
 
