@@ -289,14 +289,10 @@ def _raise_failures(
 
 def _one_label(raw_tables: list[RawTable]) -> bool:
     """Return whether all rows of train had the same label before any was dropped."""
-    found: set[str] = set()
-    for table in raw_tables:
-        if table.split == "train":
-            for row in row_sets.brief(table.rows):
-                found.add(row.label)
-                if len(found) > 1:
-                    return False
-    return len(found) == 1
+    train = (table.rows for table in raw_tables if table.split == "train")
+    labels = (row.label for rows in train for row in row_sets.brief(rows))
+    first = next(labels, None)
+    return first is not None and all(label == first for label in labels)
 
 
 def _notes(raw_tables: list[RawTable], settings: params.Preprocess, cells: TargetCells) -> list[str]:
