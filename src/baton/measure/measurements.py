@@ -50,6 +50,7 @@ PACKAGES = (
 )
 MODULES = (
     "predict.py",
+    "processors.py",
     "storage.py",
     "streams.py",
     "temporaries.py",
