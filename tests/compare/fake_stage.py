@@ -22,6 +22,8 @@ def preprocess(params: dict) -> None:
     clean, generator = Path("data/clean"), np.random.default_rng(params["preprocess"]["seed"])
     clean.mkdir(parents=True)
     limit = params["preprocess"]["limit"]["train"] or 100
+    if params["preprocess"]["checks"]["duplicate"] == "keep":
+        generator = np.random.default_rng(params["preprocess"]["seed"] + 100)
     (clean / "task.json").write_text(json.dumps({"kind": "classes", "names": sorted(WORDS)}))
     for split, rows in (("train", limit - limit // 5), ("val", limit // 5), ("test", TEST)):
         draw = generator if split != "test" else np.random.default_rng(9)

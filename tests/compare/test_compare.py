@@ -159,6 +159,19 @@ def test_a_failure_is_told_and_the_others_are_compared(project: Path) -> None:
     assert not any(name.startswith("unlucky") for name in experiments(project))
 
 
+def test_other_rows_are_refused_as_soon_as_they_are_there(project: Path) -> None:
+    """Not when all experiments have run: `full` on 40 labels is left."""
+    text = fake_project.STRATEGIES + "  moved: {preprocess: {checks.duplicate: keep}}\n"
+    (project / "moved.yaml").write_text(text)
+    asked = ("--file", "moved.yaml", "--strategies", "full,moved", "--labels", "20,40", "--seeds", "1")
+    output = run(project, *asked, code=1)
+    assert "full and moved cannot be compared" in output and "different train rows at 20 labels" in output
+    assert not any("-40-" in name for name in experiments(project))
+    assert "cannot be compared" in run(project, *asked, code=1), "nor by the next call"
+    assert not any("-40-" in name for name in experiments(project))
+    (project / "moved.yaml").unlink()
+
+
 def test_bad_options_are_one_error(project: Path) -> None:
     for arguments, said in (
         (("--strategies", "ful"), "did you mean full?"),

@@ -106,10 +106,11 @@ def test_a_student_costs_what_its_teacher_costs_too() -> None:
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_strategies_with_other_rows_are_refused(split: str) -> None:
-    own = [experiment("full"), experiment("probe")]
-    gathering._check_rows(own, {one.name: made() for one in own})
-    with pytest.raises(ParamsError, match="full and probe cannot be compared") as error:
-        gathering._check_rows(own, {own[0].name: made(), own[1].name: made("other", split)})
+    own = [experiment("full"), experiment("probe"), experiment("pairs")]
+    gathering.check_rows(own, {})
+    gathering.check_rows(own, {one.name: made() for one in own[:2]})
+    with pytest.raises(ParamsError, match="full and pairs cannot be compared") as error:
+        gathering.check_rows(own, {own[0].name: made(), own[2].name: made("other", split)})
     assert f"different {split} rows" in str(error.value)
 
 

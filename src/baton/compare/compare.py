@@ -42,7 +42,8 @@ def compare(options: Options) -> None:
     """Do all of it.
 
     Raises:
-        ParamsError: an option, the strategies or params.yaml are not valid, or git has no commit.
+        ParamsError: an option, the strategies or params.yaml are not valid, git has no commit, or strategies
+            have different rows.
         OutputError: an experiment failed; the comparison of the others is written before.
     """
     private_copy.head()
@@ -158,8 +159,10 @@ def _run(
 ) -> dict[str, str]:
     """Run the experiments that are not done, and add them to `done`; return those that failed, and why.
 
-    `text` is the content of params.yaml by which they were planned.
+    `text` is the content of params.yaml by which they were planned. As soon as experiments of one draw turn out
+    to have different rows, no other is run.
     """
+    gathering.check_rows(planned, done)
     todo = [one for one in planned if one.name not in done]
     console.say(f"compare: {len(planned)} experiments, {len(done)} are done")
     if not todo:
@@ -170,6 +173,7 @@ def _run(
         assert own is not None, "DVC has just put its outputs into the cache"
         outcome.keep(one.name, own)
         done[one.name] = own
+        gathering.check_rows(planned, done)
         return ", ".join(
             f"{name} {own.figure.value(figures[own.figure.name])}" for name, figures in own.figures.items()
         )

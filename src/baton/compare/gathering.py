@@ -25,15 +25,9 @@ SIZES = ("trained_parameters", "parameters")
 def gather(
     planned: Sequence[Experiment], done: Mapping[str, Outcome], chosen: Strategies, with_baselines: bool
 ) -> Comparison:
-    """Return the comparison of the experiments that are done.
-
-    Raises:
-        ParamsError: strategies were scored on different test rows.
-    """
+    """Return the comparison of the experiments that are done."""
     there = [one for one in planned if one.name in done]
     settings, first = params.read().evaluate, done[there[0].name]
-    for own in plan.draws(there).values():
-        _check_rows(own, done)
     trials = [trial for one in there for trial in _trials(one, done[one.name], chosen)]
     fits = list(_baselines(there, done, chosen, settings)) if with_baselines else []
     distils = STUDENT in first.figures
@@ -50,23 +44,32 @@ def gather(
     )
 
 
+def check_rows(planned: Sequence[Experiment], done: Mapping[str, Outcome]) -> None:
+    """Refuse experiments of one draw that have different rows.
+
+    Args:
+        planned: all experiments; those that are not done have no rows yet.
+        done: the outcomes by name.
+
+    Raises:
+        ParamsError: two of them have different rows of train, val or test.
+    """
+    for first, *others in plan.draws(one for one in planned if one.name in done).values():
+        for other in others:
+            for split, digest in done[first.name].tables.items():
+                if done[other.name].tables[split] != digest:
+                    where = f"at {plan.counted(first.labels)} labels, seed {first.seed}"
+                    raise ParamsError(
+                        f"{first.strategy} and {other.strategy} cannot be compared",
+                        got=f"different {split} rows {where}",
+                        expected="strategies that leave the rows as they are",
+                        hint="remove what changes them from the file of strategies",
+                    )
+
+
 def row(strategy: str, model: str) -> str:
     """Return the name of a strategy's model in tables; a teacher has that of its strategy."""
     return strategy if model == TEACHER else f"{strategy}/{model}"
-
-
-def _check_rows(own: Sequence[Experiment], done: Mapping[str, Outcome]) -> None:
-    """Refuse experiments of one draw that have different rows."""
-    first = own[0]
-    for other in own[1:]:
-        for split, digest in done[first.name].tables.items():
-            if done[other.name].tables[split] != digest:
-                raise ParamsError(
-                    f"{first.strategy} and {other.strategy} cannot be compared",
-                    got=f"different {split} rows at {plan.counted(first.labels)} labels, seed {first.seed}",
-                    expected="strategies that leave the rows as they are",
-                    hint="remove what changes them from the file of strategies",
-                )
 
 
 def _trials(one: Experiment, own: Outcome, chosen: Strategies) -> Iterator[Trial]:

@@ -65,7 +65,8 @@ def run_all(
         todo: the experiments.
         cached: how many others are done already.
         place: where they run.
-        finished: called with each and its commit; returns what it came to, in words.
+        finished: called with each and its commit; returns what it came to, in words. If it raises an error,
+            no other is run.
     """
     progress = Progress(len(todo) + cached, cached)
     for one in todo:
@@ -76,11 +77,11 @@ def run_all(
         start, began = time.monotonic(), time.time()
         try:
             commit = run(one, place)
-            said = finished(one, commit)
         except BatonError as error:
             progress.failed[one.name] = str(error)
             console.warn(one.name, error)
             continue
+        said = finished(one, commit)
         if not place.models:
             weights.forget(commit, place.stages, began)
         progress.seconds.append(time.monotonic() - start)
