@@ -1,7 +1,9 @@
 """`baton …`: recipes are listed and activated, edits are never lost, errors have no traceback."""
 
 import csv
+import importlib.metadata
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -329,6 +331,28 @@ def test_outside_a_project(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "not inside a Baton project" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_version_is_that_of_the_package_also_outside_a_project(tmp_path: Path) -> None:
+    result = run(tmp_path, "--version")
+    assert (result.returncode, result.stdout) == (0, f"baton {importlib.metadata.version('baton')}\n")
+
+
+def test_a_shell_completes_commands_and_recipes(project: Path) -> None:
+    def completed(*words: str) -> set[str]:
+        variables = {"COMP_WORDS": " ".join(("baton", *words)), "COMP_CWORD": str(len(words))}
+        result = subprocess.run(
+            [sys.executable, "-c", "from baton.cli.app import app; app(prog_name='baton')"],
+            cwd=project,
+            env={**os.environ, **variables, "_BATON_COMPLETE": "complete_bash"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return set(result.stdout.split())
+
+    assert {"recipes", "compare", "tune"} <= completed("")
+    assert completed("use", "reuters-r5") == {"reuters-r52-minilm"}
 
 
 def test_imports_are_light() -> None:
