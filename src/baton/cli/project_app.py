@@ -117,6 +117,18 @@ def summary(
 
 
 @app.command()
+def doctor() -> None:
+    """Look at what a run needs: packages, disk, memory, GPU, params, git, MLflow, DVC's remote.
+
+    Each line says what is there and, if it is wrong, what to do. The exit code is then 1. Nothing is changed.
+    """
+    from baton.cli import doctor as own
+
+    if not own.examine():
+        raise typer.Exit(1)
+
+
+@app.command()
 def sync() -> None:
     """Deliver waiting journals to MLflow, put DVC's digests on runs, link skipped stages (idempotent)."""
     from baton import tracking
