@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev repro summary test test-slow crashes check format ui server server-stop quick bench \
+.PHONY: help install install-dev repro summary test test-slow crashes check format ui server server-stop quick bench docs \
 	pictures gpu lock clean clean-all
 
 help: ## list the targets
@@ -121,6 +121,10 @@ quick: $(RUNTIME) ## run the `quick` recipe in a temporary copy of the working t
 bench: $(DEV) ## run the benchmarks behind README's speed figures for text
 	@for name in overhead predict_speed tokenize_speed train_speed; do \
 		echo "== $$name"; $(BIN)/python -m "benchmarks.$$name" || exit 1; done
+
+docs: $(DEV) ## build the documentation as a site, .baton/site/index.html; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "docs: .baton/site/index.html"
 
 pictures: $(DEV) ## take README's pictures of reports/report.html (needs Chromium)
 	$(BIN)/python -m benchmarks.report_pictures

@@ -221,7 +221,7 @@ def _remote() -> Iterator[Finding]:
         yield Finding(
             State.NOTE,
             "none: outputs are on this disk alone",
-            "`dvc remote add --default NAME ADDRESS` (README); a folder will do",
+            "`dvc remote add --default NAME ADDRESS`; a folder will do (docs/retraining.md)",
         )
         return
     remote = Remote()

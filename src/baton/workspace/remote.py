@@ -33,7 +33,7 @@ class Remote:
             raise ParamsError(
                 "the DVC remote needs a package that is not installed",
                 got=refusals.reason(error),
-                hint="for s3:// run `make install EXTRAS=s3` (docs/s3.md); for others see README",
+                hint="for s3:// run `make install EXTRAS=s3` (docs/s3.md); for others see docs/retraining.md",
             ) from None
 
     @property

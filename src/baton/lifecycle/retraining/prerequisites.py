@@ -28,7 +28,7 @@ def require(enabled: bool, push: bool, branch: str | None) -> None:
     if lacking:
         raise ParamsError(
             "retraining needs more than is set up here\n" + "\n".join(f"  - {item}" for item in lacking),
-            hint="set these up as described in the README",
+            hint="set these up as docs/retraining.md says",
         )
 
 
