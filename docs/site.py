@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 ROOT_PAGES = {  # files of the root that are pages of the site
     "README.md": "index.md",
     "SECURITY.md": "security.md",
+    "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "LOG.md": "log.md",
 }

@@ -89,8 +89,8 @@ def test_a_page_opened_from_the_disk_finds_words(site: Path, name: str) -> None:
 )
 def test_a_broken_link_or_a_page_that_nobody_finds_is_an_error(tmp_path: Path, page: str, text: str) -> None:
     """The control of the first test."""
-    for name in ("mkdocs.yml", "README.md", "SECURITY.md", "CONTRIBUTING.md", "LOG.md"):
-        shutil.copy(ROOT / name, tmp_path)
+    for path in (ROOT / "mkdocs.yml", *ROOT.glob("*.md")):
+        shutil.copy(path, tmp_path)
     for name in ("docs", "recipes"):
         shutil.copytree(ROOT / name, tmp_path / name)
     with (tmp_path / "docs" / page).open("a", encoding="utf-8") as file:
