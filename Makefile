@@ -59,10 +59,7 @@ $(DEV): requirements-dev.lock $(RUNTIME)
 	@touch $@
 
 repro: $(RUNTIME) ## install, run the stages that are out of date, show the results
-	@$(BIN)/baton inbox
-	BATON_SUMMARY=later $(BIN)/dvc repro
-	@$(BIN)/baton sync
-	@$(BIN)/baton summary
+	@$(BIN)/baton repro
 
 summary: $(RUNTIME) ## show the results of the last run
 	@$(BIN)/baton summary
@@ -93,10 +90,7 @@ format: $(DEV) ## format the code and apply ruff's fixes
 
 # MLflow 3.17 opens in a mode for language-model apps, without training runs: the address selects the other.
 ui: $(RUNTIME) ## open the MLflow UI on this project's runs
-	@$(BIN)/baton sync
-	@echo "open http://127.0.0.1:$(PORT)/#/experiments?workflowType=machine_learning"
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --backend-store-uri "sqlite:///$$HERE/mlflow.db" --workers 1 \
-		--host 127.0.0.1 --port $(PORT)
+	@$(BIN)/baton ui --port $(PORT)
 
 server: $(RUNTIME) ## run MLflow on PostgreSQL until Ctrl-C, with logins (docs/server.md)
 	@$(BIN)/baton server --port $(PORT)

@@ -86,7 +86,7 @@ def main() -> None:
         facts = provenance.facts(machine.reasons, time.perf_counter() - since)
         page.write(Reports(REPORTS, CLEAN, measurements.ARRAYS), About(**facts))
         track(run, subject.task.tracked, figures, timings)
-    # `make repro` shows the summary at the very end, even when this stage had nothing to do.
+    # `baton repro` shows the summary at the very end, even when this stage had nothing to do.
     if os.environ.get("BATON_SUMMARY") != "later":
         terminal_validation.show(REPORTS)
 

@@ -295,7 +295,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["use", "quik"], ["there is no recipe quik", "expected: one of", "did you mean `baton use quick`?"]),
+        (["use", "quik"], ["there is no recipe quik", "expected: one of", "did you mean quick?"]),
         (["use", "zzz"], ["there is no recipe zzz", "`baton recipes` lists them"]),
         (["use", "../params"], ["there is no recipe ../params"]),
         (["summary"], ["reports/metrics.json", "got:", "expected:", "next:"]),
@@ -331,6 +331,20 @@ def test_outside_a_project(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "not inside a Baton project" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_ui_becomes_mlflow_on_the_projects_own_store(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, words: started.append(words))
+    result = baton("ui", "--port", "5003")
+    assert "open http://127.0.0.1:5003/" in result.output
+    assert f"sqlite:///{project}/mlflow.db" in started[0] and started[0][-1] == "5003"
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("  uri: null", "  uri: https://mlflow.example.org"))
+    monkeypatch.setattr(tracking, "sync", lambda: tracking.SyncReport(0, 0, 0, (), 0, 0, (), ()))
+    result = baton("ui")
+    assert result.exit_code == 1 and len(started) == 1
+    assert "open https://mlflow.example.org" in result.output
 
 
 def test_the_version_is_that_of_the_package_also_outside_a_project(tmp_path: Path) -> None:

@@ -2,8 +2,18 @@
 
 from collections.abc import Mapping
 from importlib import util
+from pathlib import Path
 
 from baton.errors import ParamsError
+
+OWN = Path("baton_code/version")  # in a project of `baton new`
+
+
+def install(extra: str) -> str:
+    """Return the command that installs an extra, in a checkout of this repository or elsewhere."""
+    if OWN.is_file():
+        return f"pip install --no-deps --require-hashes -r requirements-{extra}.lock"
+    return f"make install EXTRAS={extra}"
 
 
 def require(extra: str, purpose: str, packages: Mapping[str, str]) -> None:
@@ -22,5 +32,5 @@ def require(extra: str, purpose: str, packages: Mapping[str, str]) -> None:
             f"{purpose} needs packages that are not installed",
             got=f"no {', '.join(missing)}",
             expected=f"those of requirements-{extra}.lock",
-            hint=f"run `make install EXTRAS={extra}`",
+            hint=f"run `{install(extra)}`",
         )

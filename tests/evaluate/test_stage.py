@@ -483,7 +483,7 @@ def test_summary_says_when_speeds_are_not_as_precise_as_asked_for(
 def test_summary_without_or_with_foreign_files(
     ready: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(DataError, match=r"reports/metrics.json cannot be read[\s\S]*make repro"):
+    with pytest.raises(DataError, match=r"reports/metrics.json cannot be read[\s\S]*baton repro"):
         terminal.show(Path("reports"))
     ready()
     Path("reports/timings.json").write_text("{")

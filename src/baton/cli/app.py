@@ -13,8 +13,10 @@ import typer
 from typer.core import TyperGroup
 
 from baton import console
-from baton.cli import model_app, project_app, study_app
+from baton.cli import model_app, project_app, project_code, study_app
 from baton.errors import ParamsError
+
+OUTSIDE = ("new",)  # commands that need no project
 
 
 class _Group(TyperGroup):
@@ -49,6 +51,8 @@ def _enter_project(
     `context.obj` is the folder it was called in.
     """
     context.obj = here = Path.cwd()
+    if context.invoked_subcommand in OUTSIDE:
+        return
     root = next((folder for folder in (here, *here.parents) if (folder / "dvc.yaml").is_file()), None)
     if root is None:
         expected = "a folder with dvc.yaml, or one inside it"
@@ -56,6 +60,8 @@ def _enter_project(
             "this is not inside a Baton project", got=here, expected=expected, hint="cd to the project"
         )
     os.chdir(root)
+    if project_code.is_own():
+        project_code.prepare()
 
 
 # In `baton --help` each part has a frame of its own.

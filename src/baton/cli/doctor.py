@@ -19,6 +19,7 @@ from baton import console, params, processors, storage
 from baton.errors import BatonError, first_line, redacted, visible
 
 LOCK = Path("requirements.lock")
+INSTALL = "`make install`, or `pip install --require-hashes -r requirements.lock` in a project of `baton new`"
 DISK, ROOM = 5e9, 2e9  # bytes free below which there is a note: for a run with its models, and in memory
 TRAINS = 1e9  # bytes of memory below which no encoder is trained
 NAMED = 3  # packages
@@ -69,7 +70,7 @@ def _found(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
     try:
         return [*look()]
     except ImportError as error:
-        return [Finding(State.WRONG, first_line(error), "`make install`")]
+        return [Finding(State.WRONG, first_line(error), INSTALL)]
     except BatonError as error:
         said, _, hint = str(error).partition("\n  next:")
         return [Finding(State.WRONG, "; ".join(line.strip() for line in said.splitlines()), hint.strip())]
@@ -107,7 +108,7 @@ def _packages() -> Iterator[Finding]:
     yield Finding(
         State.WRONG,
         f"not as in {LOCK}: {', '.join(different[:NAMED])}{more}",
-        "DVC takes the lock for what ran: `make install`",
+        f"DVC takes the lock for what ran: {INSTALL}",
     )
 
 
@@ -188,8 +189,6 @@ def _mlflow() -> Iterator[Finding]:
     from baton import tracking
 
     tracking.prepare()
-    from mlflow.tracking import MlflowClient
-
     from baton.tracking import journal, pinned_server, store
 
     uri = store.tracking_uri(settings.uri)
@@ -199,8 +198,7 @@ def _mlflow() -> Iterator[Finding]:
     if settings.uri is None and not own.is_file():
         yield Finding(State.OK, f"{shown} will be made by the first run")
     else:
-        with store.usable(uri):
-            MlflowClient(uri).search_experiments(max_results=1)
+        store.ask(uri)
         yield Finding(State.OK, f"{shown} answers")
     if waiting := sum(one.waiting() > 0 for one in journal.left()):
         yield Finding(State.NOTE, f"{waiting} journals are not delivered yet", "`baton sync` delivers them")
@@ -221,7 +219,7 @@ def _remote() -> Iterator[Finding]:
         yield Finding(
             State.NOTE,
             "none: outputs are on this disk alone",
-            "`dvc remote add --default NAME ADDRESS`; a folder will do (docs/retraining.md)",
+            "`dvc remote add --default NAME ADDRESS`; a folder will do",
         )
         return
     remote = Remote()

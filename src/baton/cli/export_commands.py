@@ -44,7 +44,7 @@ def export(model: Literal["student", "teacher"] | None) -> None:
     summary(test=False)
     console.say(
         "next: set promotion.model to export and run `baton register`, `baton promote` and `baton serve`; "
-        'or load it: mlflow.pyfunc.load_model("models:/ID"), with the ID on the run\'s page (`make ui`)'
+        'or load it: mlflow.pyfunc.load_model("models:/ID"), with the ID on the run\'s page (`baton ui`)'
     )
 
 

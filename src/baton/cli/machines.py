@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from baton import console
+from baton import console, resources
 from baton.errors import ParamsError, TrainingError
 from baton.processes import supervision
 from baton.runtime import launcher_words, launching
@@ -147,7 +147,7 @@ def _start(said: Mapping[str, Any]) -> None:
     if not re.fullmatch("[a-z]+", stage) or {*variables} != {launching.MEET, supervision.OWNER}:
         raise ParamsError("machine 0 said something else than a stage", got=said, expected="a stage's name")
     console.say(f"machine 0 has started {stage}")
-    words = [sys.executable, "-m", RUN, *options, ALONE, "sh", "stages/run", stage]
+    words = [sys.executable, "-m", RUN, *options, ALONE, *resources.stage(stage)]
     with subprocess.Popen(words, env=_own() | variables) as started:
         try:
             code = started.wait()

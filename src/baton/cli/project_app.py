@@ -1,6 +1,7 @@
 """Commands about the project and its last run: recipes, checks, figures, MLflow, leftovers."""
 
 import difflib
+import os
 import subprocess
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,77 @@ USED = "params.yaml"  # in the project's state: what `baton use` last wrote
 app = typer.Typer()
 
 
+def _names() -> list[str]:
+    """Return the recipes' names, for the shell's completion."""
+    return [path.stem for path in _recipe_files()]
+
+
+@app.command()
+def new(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="The project's folder, missing or empty.")],
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe; by default quick.", autocompletion=_names)
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option("--from", help="A table of yours; columns and lengths are proposed.")
+    ] = None,
+) -> None:
+    """Make a project of your own: a git repository that runs the installed Baton."""
+    from baton.cli import new_project
+
+    if recipe and table:
+        hint = "leave one out; with --from, edit params.yaml afterwards"
+        raise ParamsError("--recipe and --from are two ways to begin", got="both", expected="one", hint=hint)
+    begun = _recipe("csv" if table else recipe or "quick", installed=True)
+    new_project.create(context.obj / path, begun, table and context.obj / table)
+
+
+@app.command()
+def upgrade(
+    apply: Annotated[bool, typer.Option("--apply", help="Take the installed code.")] = False,
+) -> None:
+    """Say which stages will run again with the installed Baton, in a project of `baton new`."""
+    from baton.cli import new_project
+
+    new_project.upgrade(apply)
+
+
+@app.command()
+def repro(
+    targets: Annotated[list[str] | None, typer.Argument(help="Stages; by default all.")] = None,
+) -> None:
+    """Run the stages that are out of date (`dvc repro`); of a whole run, show the results."""
+    from baton.cli import reproducing
+
+    reproducing.repro(targets or [])
+    sync()
+    if not targets:
+        summary(test=False)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="The port to listen on, on this machine only.")] = 5000,
+) -> None:
+    """Open MLflow on this project's runs, until Ctrl-C: compare them in the browser."""
+    from baton.cli import browsing
+
+    sync()
+    browsing.show(port)
+
+
+@app.command(hidden=True)
+def stage(name: Annotated[str, typer.Argument()]) -> None:
+    """Run a stage from the installed package; dvc.yaml of a project of `baton new` calls this."""
+    from baton import resources
+    from baton.cli import project_code
+
+    project_code.check(name)
+    command = resources.stage(name)
+    os.execvp(command[0], command)  # noqa: S606  becomes the stage
+
+
 @app.command()
 def recipes() -> None:
     """List the recipes, one line each; the active one is marked."""
@@ -27,11 +99,6 @@ def recipes() -> None:
             f"[bold]{escape(path.stem)}[/]{mark}\n    {escape(str(params.read_raw(path).get('description')))}"
         )
     console.say("\n`baton use NAME` makes one the active params.yaml.")
-
-
-def _names() -> list[str]:
-    """Return the recipes' names, for the shell's completion."""
-    return [path.stem for path in _recipe_files()]
 
 
 @app.command()
@@ -64,14 +131,14 @@ def use(
         with storage.atomic_file(path) as temporary:
             temporary.write_bytes(content)
     description = params.read_raw(source)["description"]
-    console.say(f"params.yaml is now {name}: {escape(description)}\nnext: `make repro` (or `dvc repro`)")
+    console.say(f"params.yaml is now {name}: {escape(description)}\nnext: `baton repro` (or `dvc repro`)")
 
 
 @app.command()
 def inbox() -> None:
     """Check that DVC can read every file in inbox/; print nothing if it can.
 
-    `make repro` and `baton retrain` run this first.
+    `baton repro` and `baton retrain` run this first.
     """
     from baton.sources import inbox as own
 
@@ -206,15 +273,20 @@ def server(
         command.run(port)
 
 
-def _recipe_files() -> list[Path]:
-    return sorted(RECIPES.glob("*.yaml"))
+def _recipe_files(installed: bool = False) -> list[Path]:
+    """Return the installed recipes, and unless these alone are wanted the project's own in their place."""
+    from baton import resources
+
+    folders = [resources.root() / RECIPES] if installed else [resources.root() / RECIPES, RECIPES]
+    found = {path.stem: path for folder in folders for path in folder.glob("*.yaml")}
+    return [found[name] for name in sorted(found)]
 
 
-def _recipe(name: str) -> Path:
-    known = {path.stem: path for path in _recipe_files()}
+def _recipe(name: str, installed: bool = False) -> Path:
+    known = {path.stem: path for path in _recipe_files(installed)}
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean `baton use {close[0]}`?" if close else "`baton recipes` lists them"
+        hint = f"did you mean {close[0]}?" if close else "`baton recipes` lists them"
         raise ParamsError(
             f"there is no recipe {name}", got=name, expected=f"one of {', '.join(known)}", hint=hint
         )

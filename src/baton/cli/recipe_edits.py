@@ -33,7 +33,7 @@ def fitted(text: str, task: Mapping[str, Any]) -> tuple[str, list[str]]:
     """Return the text of a recipe with this task, and what was changed besides."""
     yaml = editing.round_trip()
     content = yaml.load(text)
-    _set(content, "task", _flow(task))
+    put(content, "task", _flow(task))
     changes = [
         *_metrics(content, str(task["kind"])),
         *_keys(content),
@@ -128,16 +128,19 @@ def _change(content: Any, path: str, value: Any) -> str:
     for section in sections:
         content = content[int(section) if isinstance(content, list) else section]
     old = content[key]
-    _set(content, key, value)
+    put(content, key, value)
     return f"{path}: {shown(old)} -> {shown(value)}"
 
 
-def _set(mapping: CommentedMap, key: str, value: Any) -> None:
-    """Set a key, and remove the comment at the end of its line; those on the lines below stay."""
+def put(mapping: CommentedMap, key: str, value: Any, comment: str = "") -> None:
+    """Set a key and the comment at the end of its line, in place of what is there; those below it stay."""
     mapping[key] = value
     tokens = mapping.ca.items.get(key)
     if tokens and tokens[2] is not None:
-        tokens[2].value = "\n" + tokens[2].value.partition("\n")[2]
+        below = tokens[2].value.partition("\n")[2]
+        tokens[2].value = f"# {comment}\n{below}" if comment else f"\n{below}"
+    elif comment:
+        mapping.yaml_add_eol_comment(comment, key, column=0)
 
 
 def _flow(values: Mapping[str, Any]) -> CommentedMap:

@@ -133,7 +133,7 @@ def label_errors(
     """List the labels of train and val that are probably wrong (confident learning), to correct them.
 
     Write the right class into the column `label` of the list, name the list in `corrections` of params.yaml,
-    and run `make repro`. Called again, the command keeps what you filled in. It needs the output of
+    and run `baton repro`. Called again, the command keeps what you filled in. It needs the output of
     `tokenize`, and features of the base model, which it computes once and keeps.
     """
     from baton.labelling import label_errors as job

@@ -159,8 +159,8 @@ def _run(
 ) -> dict[str, str]:
     """Run the experiments that are not done, and add them to `done`; return those that failed, and why.
 
-    `text` is the content of params.yaml by which they were planned. As soon as experiments of one draw turn out
-    to have different rows, no other is run.
+    `text` is the content of params.yaml by which they were planned. As soon as experiments of one draw have
+    different rows, no other is run.
     """
     gathering.check_rows(planned, done)
     todo = [one for one in planned if one.name not in done]

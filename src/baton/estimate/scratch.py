@@ -18,12 +18,12 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from baton import params, storage
+from baton import params, resources, storage
 from baton.errors import TrainingError
 from baton.estimate import speed_rounds, states
 from baton.processes import locks, supervision
 
-LINKED = ("src", "stages", "dvc.yaml", "dvc.lock", "requirements.lock", "inbox", ".venv")
+LINKED = ("src", "stages", "baton_code", "dvc.yaml", "dvc.lock", "requirements.lock", "inbox", ".venv")
 READ = ("data/arrays", "data/base", "data/clean", "data/raw")
 SECONDS = 600  # of one rehearsal
 PREFIX = "rehearsal-"  # of the scratch folder
@@ -71,7 +71,7 @@ def rehearse(stage: str, folder: Path) -> dict[str, Any]:
     target = folder / f"{stage}.json"
     try:
         ended = subprocess.run(
-            ["sh", "stages/run", "estimate", stage, str(target)],
+            resources.stage("estimate", stage, str(target), folder=folder),
             cwd=folder,
             env=environment(folder),
             capture_output=True,

@@ -167,5 +167,5 @@ def _tell(
     console.say(
         "next: write the right class into its column `label` (the given one if it is right); "
         + ("" if named else f"set `corrections: {escape(str(path))}` in params.yaml; ")
-        + "then `make repro`, and `dvc metrics diff` shows the gain (docs/label_errors.md)"
+        + "then `baton repro`, and `dvc metrics diff` shows the gain (docs/label_errors.md)"
     )

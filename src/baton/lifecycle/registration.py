@@ -54,7 +54,7 @@ def register(
     source = Path("models", settings.model)
     if not source.is_dir():
         raise ModelError(
-            f"{source} is missing", expected="a trained model", hint="run `make repro`, or `dvc checkout`"
+            f"{source} is missing", expected="a trained model", hint="run `baton repro`, or `dvc checkout`"
         )
     digest = storage.sha256_tree(source)
     model = _logged(registry.store, source, digest)
@@ -204,7 +204,7 @@ def _same_data(store: Store, model: LoggedModel) -> None:
         expected = tags.get(f"sha256.{path.as_posix()}")
         got = storage.sha256(path) if path.is_file() else "no file"
         if expected and got != expected:
-            hint = "run `dvc checkout` or `make repro`, so that data and model match"
+            hint = "run `dvc checkout` or `baton repro`, so that data and model match"
             raise DataError(
                 f"{path} is not what the model was trained on", got=got, expected=expected, hint=hint
             )

@@ -44,7 +44,7 @@ KEYS: dict[Kind, list[str]] = {
 KINDS: tuple[Kind, ...] = ("image_text", "images", "audio")  # the first whose columns are there
 PORTION: dict[Kind, int] = {"text": 4096, "images": 64, "audio": 64, "image_text": 64}  # rows in memory
 TRAINED_ON = ("train", "val")  # splits that a model is trained or selected on
-HINT = "run `make repro`, or set promotion.test to a table with task.json next to it"
+HINT = "run `baton repro`, or set promotion.test to a table with task.json next to it"
 BUFFER_BYTES = 1 << 20  # read at once; otherwise a whole row group would be
 
 

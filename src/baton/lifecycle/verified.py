@@ -140,7 +140,7 @@ def named(store: Store, uri: str) -> Named:
         f"there is no model {uri} in this store",
         got=store.client.tracking_uri,
         expected="models:/NAME/VERSION, models:/NAME@ALIAS or models:/MODEL_ID",
-        hint="`make ui` shows the registered models",
+        hint="`baton ui` shows the registered models",
     )
 
 

@@ -3,7 +3,7 @@
 Input: the folder. Output: the number of files, or one error that names everything that cannot be used.
 
 DVC hashes every file there before the first stage runs. Its errors for unreadable files suggest no remedy,
-and on a pipe it waits forever. `make repro`, `baton retrain` and `baton inbox` run this check first. Links
+and on a pipe it waits forever. `baton repro`, `baton retrain` and `baton inbox` run this check first. Links
 may lead to other files and folders of the inbox, and to files of DVC's cache (`inbox_links`).
 """
 

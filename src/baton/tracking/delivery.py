@@ -127,7 +127,7 @@ class Deliverer:
             cursor = self._carrier.cursor
             if cursor.run and not announced:
                 where = f"experiment {escape(cursor.store['experiment'])}, run {cursor.run[:8]}"
-                console.say(f"[dim]recorded in MLflow: {where} (`make ui` shows it)[/]")
+                console.say(f"[dim]recorded in MLflow: {where} (`baton ui` shows it)[/]")
         if self._closing.is_set() and self._carrier.cursor.status == "FINISHED" and not own.waiting():
             own.remove()
 

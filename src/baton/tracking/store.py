@@ -147,6 +147,16 @@ def usable(uri: str) -> Iterator[None]:
         ) from error
 
 
+def ask(uri: str) -> None:
+    """Ask a store for one experiment.
+
+    Raises:
+        TrackingError: it does not answer.
+    """
+    with usable(uri):
+        MlflowClient(uri).search_experiments(max_results=1)
+
+
 def tracking_uri(uri: str | None) -> str:
     """Return the store's address, independent of the working directory.
 

@@ -92,7 +92,7 @@ def _of_run(store: Store, base: params.RunBase) -> LoggedModel:
             f"run {base.run} logged no {base.model}",
             got=", ".join(sorted({model.name for model in logged})) or "no model",
             expected=f"a run of {STAGE_OF[base.model]}, or the pipeline run that it belongs to",
-            hint="`make ui` shows the models of a run",
+            hint="`baton ui` shows the models of a run",
         )
     return next((model for model in found if model.tags.get("sha256") == base.sha256), found[0])
 

@@ -153,7 +153,7 @@ def apply(where: str | None) -> None:
         temporary.write_text(editing.edited(own.text, made), encoding="utf-8")
     said = ", ".join(f"{key} {space.shown(value)}" for key, value in values.items())
     console.say(escape(f"params.yaml has the values of trial {winner}: {said}"))
-    console.say("next: `make repro` trains with them, and evaluates on test for the first time")
+    console.say("next: `baton repro` trains with them, and evaluates on test for the first time")
 
 
 def _tell(own: Plan, study: Study) -> None:

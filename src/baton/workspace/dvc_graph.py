@@ -15,7 +15,8 @@ from baton.errors import DataError, ParamsError
 from baton.workspace.commands import changed_files, is_commit, run
 from baton.workspace.dvc_files import LOCK
 
-CODE = ("src/", "stages/", "requirements.lock", "requirements-export.lock")
+# In a project without Baton's source, `baton_code/` has the digest of the installed code of each stage.
+CODE = ("src/", "stages/", "baton_code/", "requirements.lock", "requirements-export.lock")
 
 
 class Graph:

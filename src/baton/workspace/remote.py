@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from baton import extras
 from baton.errors import OutputError, ParamsError
 from baton.processes import patience
 from baton.workspace import commands, held_objects, refusals
@@ -33,7 +34,7 @@ class Remote:
             raise ParamsError(
                 "the DVC remote needs a package that is not installed",
                 got=refusals.reason(error),
-                hint="for s3:// run `make install EXTRAS=s3` (docs/s3.md); for others see docs/retraining.md",
+                hint=f"for s3:// run `{extras.install('s3')}`; docs/retraining.md names those for others",
             ) from None
 
     @property

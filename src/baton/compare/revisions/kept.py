@@ -36,7 +36,9 @@ class Kept:
         found = self.place(path)
         if found is None:
             expected = "an output in its dvc.lock" if self.commit else "an output of a stage"
-            hint = "choose a revision after `make repro`" if self.commit else "run `make repro` or `dvc pull`"
+            hint = (
+                "choose a revision after `baton repro`" if self.commit else "run `baton repro` or `dvc pull`"
+            )
             raise DataError(f"{self.name} has no {path}", got="none", expected=expected, hint=hint)
         if not found.is_file():
             raise self._absent(path)
@@ -88,6 +90,6 @@ def at(revision: str | None) -> Kept:
         )
     graph = dvc_graph.of_commit(commit)
     if graph is None:
-        hint = "choose a commit in which `make repro` has run"
+        hint = "choose a commit in which `baton repro` has run"
         raise DataError(f"{revision} has no dvc.lock", got=commit[:8], expected="one", hint=hint)
     return Kept(revision, commit, graph)

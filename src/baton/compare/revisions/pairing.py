@@ -138,7 +138,7 @@ def _each(known: Mapping[str, int], ids: Sequence[str], kept: Kept, model: str) 
             f"{kept.name} has no prediction of the {model} for row {absent[0]}",
             got=f"{len(absent)} rows without",
             expected="one for each row",
-            hint="choose a revision in which `make repro` has ended",
+            hint="choose a revision in which `baton repro` has ended",
         )
     return [known[id_] for id_ in ids]
 

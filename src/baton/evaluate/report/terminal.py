@@ -70,7 +70,7 @@ def show(reports: Path) -> None:
     page = reports / "report.html"
     console.say(
         f"{f'next: {page} in a browser for the verdict and where it fails, ' if page.is_file() else 'next: '}"
-        "`make ui` for curves and models in MLflow, `dvc plots show` for plots, "
+        "`baton ui` for curves and models in MLflow, `dvc plots show` for plots, "
         f"{reports}/ for figures and tables"
     )
 
@@ -96,7 +96,7 @@ def of_this_version(reports: Path) -> Iterator[tuple[dict[str, Any], dict[str, A
 
 
 def _read(path: Path) -> dict[str, Any]:
-    expected, hint = "a JSON file written by `evaluate`", "run `make repro`, or `dvc repro evaluate`"
+    expected, hint = "a JSON file written by `evaluate`", "run `baton repro`, or `dvc repro evaluate`"
     try:
         content = storage.read_json(path)
     except OSError as error:

@@ -45,7 +45,7 @@ def show(reports: Path) -> None:
     console.say(
         "next: `baton summary --test` for the figures on test"
         + (f", {page} in a browser for the verdict and where it fails" if page.is_file() else "")
-        + ", `make ui` for curves and models in MLflow"
+        + ", `baton ui` for curves and models in MLflow"
     )
 
 

@@ -47,7 +47,7 @@ def trained(active: params.Params) -> Path:
     """
     source = Path("models", active.promotion.model)
     if not (source / "baton.json").is_file():
-        hint = "run `make repro` or `dvc checkout`, or name a model: models:/NAME@champion"
+        hint = "run `baton repro` or `dvc checkout`, or name a model: models:/NAME@champion"
         raise ModelError(f"{source} is missing", expected="a trained model", hint=hint)
     from mlflow.models import Model
 

@@ -31,7 +31,7 @@ def check(registry: Registry, active: params.Params, table: Table) -> None:
     if champion and (found := other(registry, champion, table)):
         raise ModelError(
             found,
-            hint="train with `make repro`, then run `baton register` and `baton promote --to VERSION` with "
+            hint="train with `baton repro`, then run `baton register` and `baton promote --to VERSION` with "
             "the version that it prints, or set promotion.name to a new name, which has no champion yet",
         )
 

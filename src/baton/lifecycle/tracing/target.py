@@ -87,7 +87,7 @@ def resolve(store: Store, asked: str, here: Path) -> Found:
         f"nothing is known about {asked}",
         got=asked,
         expected=expected,
-        hint="`make ui` shows runs and models",
+        hint="`baton ui` shows runs and models",
     )
 
 
@@ -144,7 +144,7 @@ def _logged(store: Store, model: str, asked: str) -> LoggedModel:
         raise DataError(
             f"nothing is known about {asked}",
             got=f"no model {model} in this store",
-            hint="`make ui` shows models",
+            hint="`baton ui` shows models",
         ) from None
 
 
