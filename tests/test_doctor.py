@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from baton.cli import app, doctor
 
 ROOT = Path(__file__).parent.parent
+DVC = (sys.executable, "-m", "dvc")
 
 
 @pytest.fixture
@@ -22,8 +24,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "remote").mkdir()
     for words in (
         ("git", "init", "--quiet", "--initial-branch", "main"),
-        ("dvc", "init", "--quiet"),
-        ("dvc", "remote", "add", "--quiet", "--default", "store", "../remote"),
+        (*DVC, "init", "--quiet"),
+        (*DVC, "remote", "add", "--quiet", "--default", "store", "../remote"),
         ("git", "add", "."),
         ("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "-m", "x"),
     ):
@@ -79,7 +81,7 @@ def test_params_that_are_not_valid(project: Path) -> None:
 def test_a_remote_that_is_not_mounted(project: Path) -> None:
     (project.parent / "remote").rmdir()
     assert "remote does not exist" in examined(1)["DVC remote"]
-    subprocess.run(["dvc", "remote", "remove", "--quiet", "store"], cwd=project, check=True)
+    subprocess.run([*DVC, "remote", "remove", "--quiet", "store"], cwd=project, check=True)
     assert "note none: outputs are on this disk alone `dvc remote add" in examined(0)["DVC remote"]
 
 

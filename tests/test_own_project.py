@@ -25,7 +25,6 @@ STAGES = ["download", "preprocess", "tokenize", "finetune", "distill", "evaluate
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BATON_FETCHED", str(tmp_path / "fetched"))
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
 def baton(*words: str, code: int = 0) -> Result:
@@ -100,7 +99,8 @@ def test_a_new_project_is_a_repository_without_source(project: Path) -> None:
         "EXTRAS": "${{ vars.BATON_EXTRAS }}",
     }
     assert (project / ".github/workflows/retrain-comment.yml").is_file()
-    status = subprocess.run(["dvc", "status"], cwd=project, capture_output=True, text=True, check=True).stdout
+    words = [sys.executable, "-m", "dvc", "status"]
+    status = subprocess.run(words, cwd=project, capture_output=True, text=True, check=True).stdout
     assert "baton_code/finetune" in status, "DVC reads the graph"
 
 
