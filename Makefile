@@ -88,7 +88,6 @@ format: $(DEV) ## format the code and apply ruff's fixes
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-# MLflow 3.17 opens in a mode for language-model apps, without training runs: the address selects the other.
 ui: $(RUNTIME) ## open the MLflow UI on this project's runs
 	@$(BIN)/baton ui --port $(PORT)
 

@@ -4,7 +4,6 @@ The commands work anywhere inside the project. Errors are printed without a trac
 Imports stay light: `--help` is immediate.
 """
 
-import importlib.metadata
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +34,7 @@ app = typer.Typer(
 def _version(asked: bool) -> None:
     """Print Baton's version and end."""
     if asked:
-        console.say(f"baton {importlib.metadata.version('baton')}")
+        console.say(f"baton {project_code.version()}")
         raise typer.Exit
 
 

@@ -24,6 +24,8 @@ def show(port: int) -> NoReturn:
             expected="null, or an SQLite file",
             hint=f"open {redacted(uri)}" if uri else "`tracking: {kind: mlflow, …}` records runs",
         )
+    # MLflow 3.17 opens in a mode for language-model apps, without training runs; the address selects the
+    # other.
     console.say(f"open http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning")
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     words = ["--backend-store-uri", store.tracking_uri(uri), "--workers", "1", "--host", "127.0.0.1"]

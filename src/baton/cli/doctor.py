@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from baton import console, params, processors, storage
+from baton.cli import project_code
 from baton.errors import BatonError, first_line, redacted, visible
 
 LOCK = Path("requirements.lock")
@@ -78,9 +79,7 @@ def _found(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
 
 def _versions() -> Iterator[Finding]:
     python = platform.python_version()
-    yield Finding(
-        State.OK, f"{importlib.metadata.version('baton')}, Python {python}, {platform.platform(terse=True)}"
-    )
+    yield Finding(State.OK, f"{project_code.version()}, Python {python}, {platform.platform(terse=True)}")
 
 
 def _packages() -> Iterator[Finding]:

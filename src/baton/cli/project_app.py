@@ -59,9 +59,11 @@ def repro(
     targets: Annotated[list[str] | None, typer.Argument(help="Stages; by default all.")] = None,
 ) -> None:
     """Run the stages that are out of date (`dvc repro`); of a whole run, show the results."""
-    from baton.cli import reproducing
+    from baton.workspace import commands
 
-    reproducing.repro(targets or [])
+    inbox()
+    os.environ["BATON_SUMMARY"] = "later"  # what stages show at their end
+    commands.dvc("repro", *(targets or []))
     sync()
     if not targets:
         summary(test=False)

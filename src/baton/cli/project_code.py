@@ -72,11 +72,11 @@ def check(stage: str) -> None:
             expected="a project of `baton new`",
             hint="`dvc repro` runs the stages",
         )
-    known = digests()
-    if stage not in known:
-        expected = ", ".join(known)
+    stages = _stages()
+    if stage not in stages:
+        expected = ", ".join(stages)
         raise ParamsError(f"there is no stage {stage}", got=stage, expected=f"one of {expected}")
-    if pinned().get(stage) == known[stage]:
+    if pinned().get(stage) == _digest(stages[stage]["deps"]):
         return
     made = (FOLDER / VERSION).read_text(encoding="utf-8").strip()
     raise ParamsError(
@@ -88,7 +88,7 @@ def check(stage: str) -> None:
 
 
 def write(folder: Path) -> None:
-    """Write dvc.yaml and `code/` of a project."""
+    """Write dvc.yaml and `baton_code/` of a project."""
     (folder / FOLDER).mkdir(exist_ok=True)
     found = digests()
     for stage, digest in found.items():
