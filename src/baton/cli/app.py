@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from baton import console
-from baton.cli import model_app, project_app, project_code, study_app
+from baton.cli import model_app, project_app, project_code, recipe_app, study_app
 from baton.errors import ParamsError
 
 OUTSIDE = ("new",)  # commands that need no project
@@ -65,6 +65,7 @@ def _enter_project(
 
 # In `baton --help` each part has a frame of its own.
 for title, part in (
+    ("The project and its last run", recipe_app),
     ("The project and its last run", project_app),
     ("Models", model_app),
     ("Studies", study_app),
