@@ -30,7 +30,8 @@ install-dev: $(DEV) ## ... and the development tools
 # Only files whose sha256 is in a lock are installed, and of these only wheels, which run nothing. Three packages have
 # no wheel: they are built by the locked setuptools, so that nothing unlocked is fetched for it.
 # --no-deps: the locks are complete, so no other package can be installed; `pip check` proves completeness.
-LOCKED := --quiet --no-deps --require-hashes --only-binary=:all: --no-build-isolation
+# --no-compile: of 25,000 modules few are ever imported; these are compiled then, the others cost 50 seconds.
+LOCKED := --quiet --no-deps --no-compile --require-hashes --only-binary=:all: --no-build-isolation
 only = awk '/^[^ ]/ { on = /^($(1))==/ } on' $(2) > $(VENV)/first.lock && \
 	$(BIN)/python -m pip install $(LOCKED) -r $(VENV)/first.lock
 
@@ -67,13 +68,16 @@ summary: $(RUNTIME) ## show the results of the last run
 # A test that hangs shows where, and ends the run. So does a worker that dies: xdist can wait for ever after it.
 HANGING := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
+# The files that have such tests: to collect all others takes half a minute.
+ALONE = $$(grep -rl --include='test_*.py' 'mark\.alone' tests)
+
 test: $(DEV) ## run the tests (no network, no GPU needed)
 	$(BIN)/python -m pytest $(HANGING) -m "not slow and not network and not alone and not crashes"
-	$(BIN)/python -m pytest $(HANGING) -m "alone and not slow and not network" -n 0
+	$(BIN)/python -m pytest $(HANGING) -m "alone and not slow and not network" -n 0 $(ALONE)
 
 test-slow: $(DEV) $(SLOW:%=$(VENV)/.extra-%) ## run all tests, including those that need the network or take minutes
 	$(BIN)/python -m pytest -m "not alone and not crashes"
-	$(BIN)/python -m pytest -m alone -n 0
+	$(BIN)/python -m pytest -m alone -n 0 $(ALONE)
 
 crashes: $(DEV) ## run the retraining story with a crash at every point (five hours; BATON_DIED=FILE goes on)
 	$(BIN)/python -m pytest -m crashes -n 0 -s

@@ -4,7 +4,9 @@ params `source`, `base`, `student_base`, `corrections` and the sources of `tasks
 tasks `data/raw/tasks/NAME`), `data/base/`. Run by DVC: `sh stages/run download`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from baton import console, params, storage, tracking
 from baton.errors import within
@@ -28,12 +30,19 @@ def main() -> None:
     tasks = [storage.of_task(RAW, name) for name in storage.tasks(RAW)]
     for folder in (RAW, *tasks, BASE, *([BASE / storage.STUDENT] if active.student_base else [])):
         manifest = storage.read_json(folder / "manifest.json")
-        rows = [
-            (file["path"], f"{file['bytes']:,}", file["sha256"][:12], file["origin"])
-            for file in manifest["files"].values()
-        ]
-        title = f"{folder}, licence: {manifest['licence']}"
-        console.table(title, ("file", "bytes", "sha256", "origin"), rows)
+        show(folder, manifest)
+
+
+def show(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Print what was fetched into a folder; an origin that all files share is named once."""
+    title, files = f"{folder}, licence: {manifest['licence']}", manifest["files"].values()
+    rows = [(file["path"], f"{file['bytes']:,}", file["sha256"][:12]) for file in files]
+    shared = {file["origin"].removesuffix(file["path"]) for file in files}
+    if len(shared) == 1 and all(file["origin"].endswith(file["path"]) for file in files):
+        console.table(f"{title}, from {shared.pop().rstrip('/')}", ("file", "bytes", "sha256"), rows)
+        return
+    rows = [(*row, file["origin"]) for row, file in zip(rows, files, strict=True)]
+    console.table(title, ("file", "bytes", "sha256", "origin"), rows)
 
 
 if __name__ == "__main__":

@@ -49,12 +49,16 @@ def show(report: dict[str, Any], words: str) -> None:
             ", ".join(check["rows"][:3]),
         )
         for name, check in found.items()
+        if any(check["found"].values())
     ]
-    console.table(
-        "Findings of the checks (rows of the raw files)",
-        ("check", "policy", *files, "dropped", "first rows"),
-        lines,
-    )
+    if lines:
+        console.table(
+            "Findings of the checks (rows of the raw files)",
+            ("check", "policy", *files, "dropped", "first rows"),
+            lines,
+        )
+    others = len(found) - len(lines)
+    console.say(f"{others} {'other checks' if lines else 'checks'} found nothing")
     drift = report["checks"]["drift"]
     if "p_value" in drift:
         verdict = "[yellow]drift[/]" if drift["found"] else "no drift"

@@ -45,6 +45,7 @@ IMAGE_COLUMNS = {
     "height": "source height",
     "width": "source width",
 }
+QUANTILES = (("p50", "median"), ("p95", "95th percentile"), ("max", "maximum"))
 TEXT_COLUMNS = {
     "documents": "documents",
     "windows": "windows",
@@ -91,9 +92,15 @@ def arrays(settings: params.Tokenize, base: Path, target: Path) -> Summary:
 
 
 def show(title: str, columns: Mapping[str, str], report: Report) -> None:
-    """Print the summary table."""
-    rows = [(split, *(shown(part[name]) for name in columns)) for split, part in report.items()]
-    console.table(title, ("split", *columns.values()), rows)
+    """Print the summary table: a column for each split."""
+    rows = []
+    for name, said in columns.items():
+        figures = [part[name] for part in report.values()]
+        if isinstance(figures[0], dict):
+            rows += [(f"{said}, {way}", *(shown(own[key]) for own in figures)) for key, way in QUANTILES]
+        else:
+            rows.append((said, *map(shown, figures)))
+    console.table(title, ("", *report), rows)
 
 
 def images(settings: params.ImageTokenize, base: Path, target: Path) -> Summary:
@@ -279,9 +286,7 @@ def write(
 
 
 def shown(figure: Any) -> str:
-    """Format a count, a share or quantiles."""
-    if isinstance(figure, dict):
-        return f"{figure['p50']:,} (p95 {figure['p95']:,}, max {figure['max']:,})"
+    """Format a count or a share."""
     return f"{figure:.1%}" if isinstance(figure, float) else f"{figure:,}"
 
 

@@ -54,6 +54,15 @@ def test_progress_without_a_terminal_is_a_plain_line_with_rate(capsys: pytest.Ca
     assert line.startswith("tokenize: 10 of 10 documents, ") and "documents/s" in line and "\x1b" not in line
 
 
+def test_of_lines_that_come_soon_after_another_those_that_matter_and_the_last_are_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with console.sparing() as show:
+        for number in range(6):
+            show(f"line {number}", number in {1, 3})
+    assert capsys.readouterr().out.split("\n") == ["line 0", "line 1", "line 3", "line 5", ""]
+
+
 def test_a_table_shows_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
     console.table("figures", ["model", "accuracy"], [["teacher", 0.97], ["[student]", 0.96]])
     shown = capsys.readouterr().out

@@ -131,6 +131,26 @@ def progress(title: str, total: float | None, unit: str) -> Iterator[Callable[..
         yield advance
 
 
+@contextlib.contextmanager
+def sparing() -> Iterator[Callable[[str, bool], None]]:
+    """Yield `show(text, matters)`, which leaves out lines that come soon after another.
+
+    A line is printed if it matters, if the one before is ten seconds old, or if it is the last.
+    """
+    last, held = -LINE_SECONDS, ""
+
+    def show(text: str, matters: bool) -> None:
+        nonlocal last, held
+        held = text
+        if matters or time.monotonic() - last >= LINE_SECONDS:
+            say(text)
+            last, held = time.monotonic(), ""
+
+    yield show
+    if held:
+        say(held)
+
+
 def run(main: Callable[[], None]) -> None:
     """Call `main`; print a BatonError without traceback and exit 1; SIGTERM exits 143 and Ctrl-C 130.
 

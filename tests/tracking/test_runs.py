@@ -196,6 +196,30 @@ def test_a_store_that_dies_stops_nothing_and_is_reported_once(
     assert client().get_logged_model(output_model.model_id).status == "READY"
 
 
+def test_a_thread_that_the_end_of_the_process_cuts_off_reports_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end of a process its temporary files go, under the hands of a thread that still delivers."""
+    from baton.tracking import recorder
+    from baton.tracking.replay import Carrier
+
+    gone = threading.Event()
+
+    def deliver(carrier: Carrier) -> None:
+        gone.wait(60)
+        raise OSError("No module named 'pyfunc'")
+
+    monkeypatch.setattr(recorder, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(Carrier, "deliver", deliver)
+    with tracking.stage("finetune", REASONS) as run:
+        run.metrics({"loss": 1.0}, step=1)
+    [thread] = [thread for thread in threading.enumerate() if thread.name == "tracking"]
+    gone.set()
+    thread.join(60)
+    output = capsys.readouterr().out
+    assert "entries wait in the journal" in output and "No module named" not in output
+
+
 def test_a_stage_tells_the_store_nothing_itself(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every request is made by the thread, so none can block the stage."""
     from mlflow.store.tracking import sqlalchemy_store

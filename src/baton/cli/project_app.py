@@ -2,11 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from baton import console, storage
+
+if TYPE_CHECKING:
+    from baton.tracking.run import SyncReport
 
 REPORTS = Path("reports")
 
@@ -23,7 +26,7 @@ def repro(
     inbox()
     os.environ["BATON_SUMMARY"] = "later"  # what stages show at their end
     commands.dvc("repro", *(targets or []))
-    sync()
+    _deliver()
     if not targets:
         summary(test=False)
 
@@ -35,7 +38,7 @@ def ui(
     """Open MLflow on this project's runs, until Ctrl-C: compare them in the browser."""
     from baton.cli import browsing
 
-    sync()
+    _deliver()
     browsing.show(port)
 
 
@@ -114,19 +117,24 @@ def doctor() -> None:
 @app.command()
 def sync() -> None:
     """Deliver waiting journals to MLflow, put DVC's digests on runs, link skipped stages (idempotent)."""
+    done = _deliver()
+    console.say(f"sync: delivered {done.entries:,} journal entries with {done.points:,} points")
+    console.say(
+        f"sync: put DVC's digests on {done.digests} runs, linked {done.links} skipped stages, ended "
+        f"{done.ended} dead runs"
+    )
+
+
+def _deliver() -> "SyncReport":
+    """Bring MLflow's store in line with this project; say only what is out of the ordinary."""
     from baton import tracking
 
     done = tracking.sync()
-    console.say(f"sync: delivered {done.entries:,} journal entries with {done.points:,} points")
     if done.cached:
         console.say(
             "sync: the last repro came entirely from DVC's run-cache; it is recorded and points to the "
             "runs that made its outputs"
         )
-    console.say(
-        f"sync: put DVC's digests on {done.digests} runs, linked {done.links} skipped stages, ended "
-        f"{done.ended} dead runs"
-    )
     for text in done.refused:
         console.warn("sync", f"MLflow rejects: {text}")
     for text in done.waiting:
@@ -136,6 +144,7 @@ def sync() -> None:
             f"sync: no run in this store made the outputs of {', '.join(done.unknown)} (they came from "
             "a cache or an untracked run)"
         )
+    return done
 
 
 @app.command()

@@ -149,8 +149,7 @@ def started(
         wanted, model_folder.work(source, array_splits.read_meta(arrays).input)
     ) as runtime:
         data = placed(open_data(settings.augmentation, arrays, source), runtime)
-        for choice, reason in runtime.reasons.items():
-            console.say(f"{choice}: {reason}")
+        console.say(f"runtime: {runtime.said()}")
         sections = {
             stage: settings.model_dump(mode="json", exclude={"seeds"}),
             "runtime": wanted.model_dump(mode="json"),

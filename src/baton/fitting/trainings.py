@@ -79,7 +79,8 @@ def fit(
     varied = settings.augmentation
     mixes = isinstance(varied, params.TextAugmentation) and varied.mixup > 0
     packs, reason = packing.settled(runtime, model, settings.attention_dropout, companions, mixes)
-    console.say(f"{said}: packing {str(packs).lower()}: {reason}")
+    if packs or runtime.device.type != "cpu":
+        console.say(f"{said}: packing {str(packs).lower()}: {reason}")
     own = course(packs) if course else _usual(model, settings, job, packs)
     batches = own.batches
     settings = long_enough(settings, batches.steps_per_epoch)
@@ -112,7 +113,11 @@ def fit(
         ),
         1000 * time.time(),
     )
-    with console.progress(f"train {said}", total, "samples") as advance, contextlib.closing(points):
+    with (
+        console.sparing() as show,
+        console.progress(f"train {said}", total, "samples") as advance,
+        contextlib.closing(points),
+    ):
         for point in points:
             shown = _shown(point)
             curve.append(
@@ -123,12 +128,9 @@ def fit(
                 advance(point.samples, worked=point.time >= begun)
                 shown |= {"samples_per_second": point.samples_per_second}
             else:
+                reached = ", ".join(f"{key} {value:.4f}" for key, value in shown.items())
                 mark = " (best so far)" if point.best else ""
-                console.say(
-                    f"{said}: epoch {point.epoch:.2f}, "
-                    + ", ".join(f"{key} {value:.4f}" for key, value in shown.items())
-                    + mark
-                )
+                show(f"{said}: epoch {point.epoch:.2f}, {reached}{mark}", point.best)
                 if point.best:
                     figures |= shown | {"best_step": point.step}
             run.metrics(_prefixed(prefix, shown), point.step, point.time)

@@ -252,8 +252,8 @@ def speed(subject: Subject) -> dict[str, Any]:
 
     def measure() -> dict[str, Any]:
         console.say(
-            f"speed: at least {settings.repeats} rounds over {settings.samples} test rows, "
-            "models taking turns at each batch"
+            f"speed: at least {settings.repeats} {'round' if settings.repeats == 1 else 'rounds'} over "
+            f"{settings.samples} test rows, models taking turns at each batch"
         )
         measured = speeds.measure(MODELS, subject.test, settings, machine)
         return measured | {"runtime": machine.reasons, "speed": settings.model_dump()}

@@ -74,6 +74,18 @@ class Runtime:
         """Return whether this process is the one that writes, prints and tracks."""
         return self.rank == 0
 
+    def said(self) -> str:
+        """Return in a line what was chosen; `reasons` say why."""
+        why = self.reasons["device"].partition(": ")[2]
+        parts = [f"{self.device.type} ({why})", self.precision, f"attention {self.attention}"]
+        parts += [f"{self.threads} {'thread' if self.threads == 1 else 'threads'}"]
+        parts += [f"{self.processes} processes"] * (self.processes > 1)
+        parts += ["split weights"] * (self.sharding == "full")
+        parts += [f"compile {str(self.compile).lower()}"] * (self.compile is not False)
+        parts += [f"{self.loader_workers} loader workers"] * bool(self.loader_workers)
+        parts += ["deterministic"] * (self.deterministic and self.device.type != "cpu")
+        return ", ".join(parts)
+
     def attention_for(self, work: Work) -> Attention:
         """Return the attention of a model that may be of another family than the one that was resolved."""
         return kernels.attention(self.wanted_attention, self.device, work)[0]

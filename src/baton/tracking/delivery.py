@@ -4,6 +4,7 @@ A failure is reported once and retried later; a request that hangs holds up only
 """
 
 import contextlib
+import os
 import sys
 import threading
 import time
@@ -47,6 +48,7 @@ class Deliverer:
         self._writer, self._store, self._samples = own, store, samples
         self._closing, self._locks = threading.Event(), contextlib.ExitStack()
         self._said: set[str] = set()
+        self._left = False  # the process ends without waiting for the thread
         self._carrier: Carrier | None = None
         if "sklearn" in sys.modules:
             # scikit-learn looks for pandas among the loaded modules, and would find it half loaded by the
@@ -61,11 +63,14 @@ class Deliverer:
         try:
             self._thread.join(seconds)
         finally:
-            if waiting := self._writer.journal.waiting():
+            # `baton repro` delivers them at its end, and says what then still waits.
+            waiting = self._writer.journal.waiting()
+            if waiting and os.environ.get("BATON_SUMMARY") != "later":
                 console.warn(
                     "tracking", f"{waiting:,} entries wait in the journal; `baton sync` delivers them"
                 )
-            if not self._thread.is_alive():
+            self._left = self._thread.is_alive()
+            if not self._left:
                 self._writer.close()
 
     def _run(self) -> None:
@@ -74,10 +79,11 @@ class Deliverer:
                 self._writer.append("environment", **environment.surroundings())
             self._rounds()
         except Exception as error:  # noqa: BLE001  it would go unnoticed otherwise
-            console.warn(
-                "tracking",
-                f"nothing is sent to the MLflow store; the journal keeps everything ({_reason(error)})",
-            )
+            if not self._left:
+                console.warn(
+                    "tracking",
+                    f"nothing is sent to the MLflow store; the journal keeps everything ({_reason(error)})",
+                )
         finally:
             self._locks.close()
             if self._closing.is_set():
@@ -133,11 +139,14 @@ class Deliverer:
 
     @contextlib.contextmanager
     def _reported(self, text: str) -> Iterator[None]:
-        """Report a failure once and continue, whatever a store, a network, a disk or a sensor raises."""
+        """Report a failure once and continue, whatever a store, a network, a disk or a sensor raises.
+
+        Once the process ends, its temporary files go and the thread's calls fail: that is no news.
+        """
         try:
             yield
         except Exception as error:  # noqa: BLE001
-            if text not in self._said:
+            if text not in self._said and not self._left:
                 self._said.add(text)
                 console.warn("tracking", f"{text} ({_reason(error)})")
 

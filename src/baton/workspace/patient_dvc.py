@@ -4,9 +4,10 @@
 
 `dvc repro --pull` runs a stage again if its outputs cannot be fetched, whatever the reason. Here the three
 methods by which it fetches wait until the remote answers (`remote.fetched`), and DVC ends with an error if it
-does not.
+does not. Lines of DVC's that ask for nothing, or for what `baton` does itself, are left out.
 """
 
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,12 +16,23 @@ from dvc.cli import main
 from dvc.data_cloud import DataCloud
 from dvc.repo import Repo
 from dvc.stage.cache import RunCacheNotSupported, StageCache
+from dvc.ui import ui
 
 from baton import console
 from baton.errors import BatonError
 from baton.workspace import held_objects, remote
 
 T = TypeVar("T")
+
+# By the part of DVC that says it: the lock is written; the command of a stage; advice about git; an output of
+# `export` that has nothing to say.
+NEEDLESS = {
+    "dvc.dvcfile": ("Generating lock file", "Updating lock file"),
+    "dvc.stage.run": ("> ",),
+    "dvc.repo.scm_context": ("\nTo track the changes", "\nTo enable auto staging"),
+    "dvc.output": ("'models/export' is empty", "'reports/export' is empty"),
+}
+PUSH = "Use `dvc push`"  # where there may be no remote
 
 
 def _patient(call: Callable[[], T], complete: Callable[[T], bool], held: Callable[[], str | None]) -> T:
@@ -90,6 +102,22 @@ def _install() -> None:
     DataCloud.pull, StageCache.pull, Repo.pull = objects, runs, outputs
 
 
+def _quieten() -> None:
+    """Leave out DVC's needless lines."""
+    for part, beginnings in NEEDLESS.items():
+        logging.getLogger(part).addFilter(
+            lambda record, own=beginnings: not record.getMessage().startswith(own)
+        )
+    write = ui.write
+
+    def needed(*objects: Any, **options: Any) -> None:
+        if not str(next(iter(objects), "")).startswith(PUSH):
+            write(*objects, **options)
+
+    ui.write = needed
+
+
 if __name__ == "__main__":
     _install()
+    _quieten()
     sys.exit(main(sys.argv[1:]))

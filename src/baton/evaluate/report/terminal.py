@@ -67,12 +67,17 @@ def show(reports: Path) -> None:
     console.say(f"[dim]{task.words.remark}[/]")
     if speed := _speed(timings):
         console.say(speed)
+    show_next(reports, f"  {reports}/tables has the figures of every class and slice as CSV files")
+
+
+def show_next(reports: Path, line: str) -> None:
+    """Print where to look next: the page, one more line, and MLflow."""
     page = reports / "report.html"
-    console.say(
-        f"{f'next: {page} in a browser for the verdict and where it fails, ' if page.is_file() else 'next: '}"
-        "`baton ui` for curves and models in MLflow, `dvc plots show` for plots, "
-        f"{reports}/ for figures and tables"
-    )
+    console.say("Next:")
+    if page.is_file():
+        console.say(f"  {page}: open it in a browser for the verdict, and where the model fails")
+    console.say(line)
+    console.say("  `baton ui` opens MLflow, with all runs, curves and models")
 
 
 @contextlib.contextmanager

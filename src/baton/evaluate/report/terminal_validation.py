@@ -41,12 +41,7 @@ def show(reports: Path) -> None:
         faster, low_high = _faster(timings)
         console.say(f"• The student has {faster} times the teacher's throughput ({low_high}).")
     console.say(f"• {looks_said(len(_known().get(_digest(TEST_ROWS), [])))}")
-    page = reports / "report.html"
-    console.say(
-        "next: `baton summary --test` for the figures on test"
-        + (f", {page} in a browser for the verdict and where it fails" if page.is_file() else "")
-        + ", `baton ui` for curves and models in MLflow"
-    )
+    terminal.show_next(reports, "  `baton summary --test` shows the figures on test")
 
 
 def looked(result: str, rows: Path = TEST_ROWS) -> int:

@@ -1,0 +1,228 @@
+"""The blocks of commands in README.md and docs/, run as they stand there, in a small project.
+
+Names that a page leaves open are filled in. What a block installs is there already, so `make install` does
+nothing; other uses of `make` become the commands of its targets.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests import test_image_pipeline as images
+from tests import test_pipeline as texts
+from tests.doc_commands import PAGES, blocks
+from tests.test_pipeline import Project
+
+pytestmark = pytest.mark.slow
+
+# Blocks that this file does not run, by page and first word(s), and what does.
+ELSEWHERE = {
+    ("README.md", "make repro"): "CI: `make test`; `baton repro` below",
+    ("README.md", "make install"): "test_own_project.py, with the wheel in a bare environment",
+    ("CONTRIBUTING.md", "make install-dev"): "CI",
+    ("first_run.md", "make repro"): "CI: `make test`; `baton repro` below",
+    ("own_project.md", ". ~/baton"): "test_own_project.py, with the wheel in a bare environment",
+    ("own_project.md", "baton upgrade"): "test_own_project.py",
+    ("ray.md", "make install"): "test_ray.py",
+    ("spark.md", "make install"): "test_spark.py",
+    ("retraining.md", "mkdir"): "test_retrain.py: the same steps, with a recipe whose data need no network",
+    ("s3.md", "make install"): "test_s3_retrain.py",
+    ("server.md", "make install"): "test_server.py",
+    ("server.md", ". .baton/server"): "test_server.py",
+    ("tune.md", "make install"): "tune/test_real_stages.py",
+    ("tune.md", "export PGUSER"): "needs a PostgreSQL server; tune/ tests two workers on one file",
+}
+HERE: list[tuple[str, str]] = []  # those that were run
+PRELUDE = """
+set -e
+make() { case "$1" in install) ;; repro) baton repro ;; ui) ui ;; *) exit 1 ;; esac }
+ui() { timeout --preserve-status -s INT 40 baton ui --port "$PORT" & await "$PORT"; kill -INT %%; wait; }
+await() { for _ in $(seq 120); do (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null && return; sleep 0.5; done
+  echo "nothing listens on $1"; exit 1; }
+"""
+
+
+def block(page: str, words: str) -> str:
+    """Return the only block of a page that begins with these words."""
+    path = next(path for path in PAGES if path.name == page)
+    (found,) = [text for text in blocks(path) if text.removeprefix(".venv/bin/").startswith(words)]
+    return found
+
+
+def execute(project: Project, page: str, words: str, put: Mapping[str, str] = {}, **own: str) -> str:
+    """Run a block in the project with parts replaced, each of which must be there; return its output."""
+    HERE.append((page, words))
+    text = re.sub(r"\s+#.*$", "", block(page, words), flags=re.MULTILINE)
+    for old, new in put.items():
+        assert old in text, f"{page} has no {old!r} in its block any more"
+        text = text.replace(old, new)
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}",
+        "PYTHONPATH": str(project.folder / "src"),
+        "BATON_PYTHON": sys.executable,
+        "DVC_SITE_CACHE_DIR": str(project.folder / ".baton/dvc"),
+        "PORT": str(free_port()),
+        **own,
+    }
+    done = subprocess.run(
+        ["bash", "-c", PRELUDE + text],
+        cwd=project.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{text}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def commit(project: Project, tag: str) -> None:
+    who = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    for words in (("add", "--all"), (*who, "commit", "--quiet", "-m", tag), ("tag", tag)):
+        result = project.run("git", *words)
+        assert result.returncode == 0, result.stderr
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """Return the small project of test_pipeline.py, with this environment and two runs, each a commit."""
+    made = texts.make_project(tmp_path_factory.mktemp("blocks") / "project")
+    (made.folder / ".venv").symlink_to(sys.prefix)
+    shutil.copy(texts.ROOT / "strategies.yaml", made.folder)
+    made.run("git", "branch", "--move", "main")
+    made.edit(lenient)
+    made.repro()
+    commit(made, "v1")
+    made.edit(lambda raw: raw["finetune"].update(learning_rate=2e-3))
+    made.repro()
+    commit(made, "v2")
+    yield made
+    shutil.rmtree(made.folder)
+
+
+def lenient(raw: dict[str, object]) -> None:
+    """Ask the gate only for what a tiny model can show."""
+    raw["promotion"] |= {"first_minimum": 0.0, "class_floor": None, "max_calibration_error": None}
+
+
+def test_first_steps_with_ones_own_table(project: Project, tmp_path: Path) -> None:
+    table = tmp_path / "my/data.csv"
+    table.parent.mkdir()
+    shutil.copy(project.folder / "inbox/data.csv", table)
+    editor = write_editor(tmp_path, "test_pipeline")
+    put = {"baton use csv": "baton use csv --force"}
+    said = execute(project, "own_data.md", "cp ~/my/data.csv", put, HOME=str(tmp_path), EDITOR=editor)
+    assert "Next:" in said and "report.html" in said
+    project.run("git", "checkout", "params.yaml", "dvc.lock", "metrics", "reports")
+
+
+def write_editor(folder: Path, module: str) -> str:
+    """Write a program that edits params.yaml as `small` of a test module does; return its command."""
+    path = folder / "editor.py"
+    path.write_text(
+        "import sys\n"
+        f"sys.path[:0] = [{str(texts.ROOT)!r}]\n"
+        "from ruamel.yaml import YAML\n"
+        f"from tests import {module}\n"
+        "yaml = YAML(typ='safe', pure=True)\n"
+        "raw = yaml.load(open(sys.argv[1]))\n"
+        f"{module}.small(raw)\n"
+        "yaml.dump(raw, open(sys.argv[1], 'w'))\n"
+    )
+    return f"{sys.executable} {path}"
+
+
+def test_first_steps_with_ones_own_pictures(tmp_path: Path) -> None:
+    made = images.make_project(tmp_path / "project")
+    (made.folder / ".venv").symlink_to(sys.prefix)
+    shutil.move(made.folder / "inbox/images", tmp_path / "my/pictures")
+    editor = write_editor(tmp_path, "test_image_pipeline")
+    put = {"baton use image-folder": "baton use image-folder --force"}
+    said = execute(made, "own_data.md", "cp -r ~/my/pictures", put, HOME=str(tmp_path), EDITOR=editor)
+    assert "Next:" in said
+
+
+def test_compare_runs(project: Project) -> None:
+    execute(project, "comparing.md", "make ui")
+    said = execute(project, "report.md", "baton compare HEAD~1 HEAD")
+    assert "Rows that changed" in said
+
+
+def test_estimate(project: Project) -> None:
+    project.edit(lambda raw: raw["finetune"].update(learning_rate=3e-3))
+    assert "Estimate" in execute(project, "estimate.md", "dvc repro tokenize")
+
+
+def test_labels(project: Project) -> None:
+    execute(project, "label_errors.md", "baton label-errors")
+    before = project.folder / "params.yaml"
+    kept = before.read_text()
+    project.edit(lambda raw: raw["preprocess"].update(shots=12))
+    project.repro("tokenize")
+    execute(project, "labels.md", "baton learning-curve", {"100,400,1000": "10,20"})
+    listed = project.folder / "inbox/to_label.csv"
+    listed.write_text(listed.read_text().replace(",,", ",email,"))
+    execute(project, "labels.md", "python -c")
+    assert not listed.exists()
+    before.write_text(kept)
+
+
+def test_strategies(project: Project) -> None:
+    put = {
+        "baton compare\n": "baton compare --dry-run\n",
+        "full,lora,probe --labels 16,all --seeds 0,1,2": "full,probe --labels 8 --seeds 0,1",
+    }
+    said = execute(project, "transfer.md", "baton compare --dry-run", put)
+    assert "experiments" in said
+
+
+def test_champion(project: Project) -> None:
+    project.repro()
+    named = {"NAME@": "csv@", "baton promote\n": "baton promote || [ $? = 3 ]\n", "--to 3": "--to 1"}
+    serve = {"baton serve models:/csv@champion": 'baton serve models:/csv@champion --port "$PORT"'}
+    execute(project, "champion.md", "baton trace models/student", named | serve)
+
+
+def test_prediction(project: Project) -> None:
+    shutil.copy(project.folder / "inbox/data.csv", project.folder / "rows.csv")
+    execute(project, "predict.md", "baton predict", {"NAME@": "csv@"})
+    assert (project.folder / "scores.csv").read_text().count("\n") > 100
+
+
+def test_serving(project: Project) -> None:
+    port = str(free_port())
+    HERE.append(("serving.md", "curl"))
+    asked = block("serving.md", "curl").replace(":5000/", f":{port}/")
+    put = {"NAME@": "csv@", "--port 5000": f"--port {port} & await {port}\n{asked}\nkill %1"}
+    assert '"predictions"' in execute(project, "serving.md", "baton serve models:/NAME@champion --port", put)
+    put = {"NAME@": "csv@", "FOLDER": "image"}
+    execute(project, "serving.md", "baton serve models:/NAME@champion --dockerfile", put)
+    assert (project.folder / "image/Dockerfile").is_file()
+
+
+def test_every_block_is_run_here_or_elsewhere() -> None:
+    """The last test of the file: it knows what the others ran."""
+    left = [
+        (page.name, text.split("\n")[0])
+        for page in PAGES
+        for text in blocks(page)
+        if not any(
+            name == page.name and text.removeprefix(".venv/bin/").startswith(words)
+            for name, words in (*ELSEWHERE, *HERE)
+        )
+    ]
+    assert not left
