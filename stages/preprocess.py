@@ -38,27 +38,7 @@ def main() -> None:
 
 def show(report: dict[str, Any], words: str) -> None:
     """Print tables of the checks, the decoded images, the rows and the classes or labels, called `words`."""
-    files = list(report["rows"]["raw"])
-    found = {name: check for name, check in report["checks"].items() if name != "drift"}
-    lines = [
-        (
-            name,
-            check["policy"],
-            *(check["found"][file] for file in files),
-            sum(check["dropped"].values()),
-            ", ".join(check["rows"][:3]),
-        )
-        for name, check in found.items()
-        if any(check["found"].values())
-    ]
-    if lines:
-        console.table(
-            "Findings of the checks (rows of the raw files)",
-            ("check", "policy", *files, "dropped", "first rows"),
-            lines,
-        )
-    others = len(found) - len(lines)
-    console.say(f"{others} {'other checks' if lines else 'checks'} found nothing")
+    show_findings(report)
     drift = report["checks"]["drift"]
     if "p_value" in drift:
         verdict = "[yellow]drift[/]" if drift["found"] else "no drift"
@@ -99,6 +79,31 @@ def show(report: dict[str, Any], words: str) -> None:
             ("label", *clean.SPLITS),
             [(label, *counts.values()) for label, counts in classes.items()],
         )
+
+
+def show_findings(report: dict[str, Any]) -> None:
+    """Print the checks that found something, and how many others there are."""
+    files = list(report["rows"]["raw"])
+    found = {name: check for name, check in report["checks"].items() if name != "drift"}
+    lines = [
+        (
+            name,
+            check["policy"],
+            *(check["found"][file] for file in files),
+            sum(check["dropped"].values()),
+            ", ".join(check["rows"][:3]),
+        )
+        for name, check in found.items()
+        if any(check["found"].values())
+    ]
+    if lines:
+        console.table(
+            "Findings of the checks (rows of the raw files)",
+            ("check", "policy", *files, "dropped", "first rows"),
+            lines,
+        )
+    others = len(found) - len(lines)
+    console.say(f"{others} {'other checks' if lines else 'checks'} found nothing")
 
 
 def show_unlabelled(found: dict[str, Any]) -> None:

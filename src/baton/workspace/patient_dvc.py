@@ -104,10 +104,12 @@ def _install() -> None:
 
 def _quieten() -> None:
     """Leave out DVC's needless lines."""
-    for part, beginnings in NEEDLESS.items():
-        logging.getLogger(part).addFilter(
-            lambda record, own=beginnings: not record.getMessage().startswith(own)
-        )
+
+    def said(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith(NEEDLESS[record.name])
+
+    for part in NEEDLESS:
+        logging.getLogger(part).addFilter(said)
     write = ui.write
 
     def needed(*objects: Any, **options: Any) -> None:
