@@ -18,7 +18,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev repro summary test test-slow crashes check format ui server server-stop quick bench docs \
-	pictures gpu lock clean clean-all
+	screenshots gpu lock clean clean-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -123,7 +123,7 @@ docs: $(DEV) ## build the documentation as a site, .baton/site/index.html; warni
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "docs: .baton/site/index.html"
 
-pictures: $(DEV) ## take README's pictures of reports/report.html (needs Chromium)
+screenshots: $(DEV) ## take README's pictures of reports/report.html (needs Chromium)
 	$(BIN)/python -m benchmarks.report_pictures
 
 gpu: $(DEV) ## run what needs a CUDA device, 8 minutes (docs/gpu.md); PIECES="bert resume" runs a part

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from functools import lru_cache
 from pathlib import Path
 
@@ -94,3 +95,9 @@ def test_folders_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     named = re.findall(r"`((?:src|tests|stages|docs|recipes|inbox)/[\w/]*)`", text)
     assert [name for name in named if not (ROOT / name).is_dir()] == []
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
