@@ -15,7 +15,7 @@ import pytest
 
 from tests.test_pipeline import Project
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.slow]
 GONE_SECONDS = 5.0
 
 

@@ -206,7 +206,9 @@ TEXTS = [f"the {animal} sat on the mat number {number}" for number in range(20) 
 KINDS = ["feline", "canine"] * 20
 
 
-@pytest.mark.parametrize("name", ["own.csv", "own.tsv", "own.parquet"])
+@pytest.mark.parametrize(
+    "name", ["own.csv", *(pytest.param(name, marks=pytest.mark.slow) for name in ("own.tsv", "own.parquet"))]
+)
 def test_a_table_of_ones_own_proposes_the_params(tmp_path: Path, name: str) -> None:
     columns = {"id": [*range(40)], "said": TEXTS, "kind": KINDS, "short": [f"x{row}" for row in range(40)]}
     source = table(tmp_path / name, **columns)
@@ -249,8 +251,11 @@ def test_other_delimiters(tmp_path: Path, delimiter: str) -> None:
         *(delimiter.join(row) for row in zip(TEXTS, KINDS, strict=True)),
     ]
     (tmp_path / "own.txt").write_text("\n".join(lines))
-    baton("new", "mine", "--from", "own.txt")
-    assert params.read(tmp_path / "mine/params.yaml").task.kind == "classes"
+    found = table_guess.choices(tmp_path / "own.txt")
+    assert (found["preprocess.text_column"].value, found["preprocess.label_column"].value) == (
+        "text",
+        "label",
+    )
 
 
 def test_a_large_table_is_kept_by_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,6 +165,7 @@ def sync(server: Server) -> list[tracking.SyncReport]:
     return [tracking.sync(), tracking.sync()]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there(
     server: Server, teacher: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,6 +248,7 @@ def test_a_stage_that_is_told_to_stop_is_gone_at_once_though_the_server_hangs(
     ]
 
 
+@pytest.mark.slow
 def test_a_job_waits_for_a_server_that_comes_back(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(patience.VARIABLE, "30")
     client = MlflowClient(server.uri)

@@ -550,7 +550,7 @@ def group(tmp_path: Path) -> Iterator[None]:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("packs", [False, True])
+@pytest.mark.parametrize("packs", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("family", ENCODERS)
 def test_layers_that_are_computed_again_in_the_backward_pass_compile_nothing_more(
     family: str, packs: bool, counter: Counter

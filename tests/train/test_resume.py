@@ -211,6 +211,7 @@ def test_a_student_killed_in_a_step(tmp_path: Path, processes: Any) -> None:
     ],
     indirect=["whole_of_images"],
 )
+@pytest.mark.slow
 def test_without_a_part_of_what_images_bring_the_result_differs(
     whole_of_images: Path, again_with_images: Callable[..., Path], part: str
 ) -> None:
