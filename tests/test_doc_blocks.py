@@ -103,6 +103,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     made = texts.make_project(tmp_path_factory.mktemp("blocks") / "project")
     (made.folder / ".venv").symlink_to(sys.prefix)
     shutil.copy(texts.ROOT / "strategies.yaml", made.folder)
+    shutil.copytree(texts.ROOT / "recipes", made.folder / "recipes")
     made.run("git", "branch", "--move", "main")
     made.edit(lenient)
     made.repro()
@@ -149,6 +150,7 @@ def write_editor(folder: Path, module: str) -> str:
 def test_first_steps_with_ones_own_pictures(tmp_path: Path) -> None:
     made = images.make_project(tmp_path / "project")
     (made.folder / ".venv").symlink_to(sys.prefix)
+    shutil.copytree(texts.ROOT / "recipes", made.folder / "recipes")
     shutil.move(made.folder / "inbox/images", tmp_path / "my/pictures")
     editor = write_editor(tmp_path, "test_image_pipeline")
     put = {"baton use image-folder": "baton use image-folder --force"}

@@ -1,5 +1,6 @@
 """params.yaml and the recipes: shipped files are valid; all problems are reported with their YAML paths."""
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -760,3 +761,31 @@ def test_what_only_numbers_have_is_refused_of_classes(
     tmp_path: Path, edit: Callable[[dict[str, Any]], object], complaint: str
 ) -> None:
     assert complaint in problems(edited(tmp_path, edit))
+
+
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "head": {},
+    "top": {"layers": 1},
+    "gradual": {"decay": 2.6, "until": 0.5},
+    "lora": {"rank": 8, "alpha": 16, "dropout": 0.0},
+    "rows": {"rows": [{"layers": "head", "rate": 1.0, "unfreeze": 0.0}]},
+    "probe": {},
+    "prototypes": {},
+    "pairs": {"steps": 60, "learning_rate": 2e-5},
+    "auto": {"rows": 1000, "folds": 3, "among": [{"kind": "head"}, {"kind": "full"}]},
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+def test_the_strategies_that_a_comment_offers_are_those_that_the_recipe_may_have(recipe: Path) -> None:
+    text = recipe.read_text(encoding="utf-8")
+    if not (said := re.search(r"strategy: \{kind: full\} # or ([\w, ]+): docs/transfer\.md", text)):
+        return
+    raw = params.read_raw(recipe)
+    possible = []
+    for kind, settings in STRATEGIES.items():
+        raw["finetune"]["strategy"] = {"kind": kind, **settings}
+        with contextlib.suppress(ParamsError):
+            params.checked(raw, recipe)
+            possible.append(kind)
+    assert said[1].split(", ") == possible
