@@ -119,6 +119,16 @@ def test_what_an_earlier_attempt_did_is_no_part_of_the_rate(
     assert "1,000 of 2,000 samples, 10.0 samples/s, 100 s left" in shown
 
 
+def test_a_long_time_left_is_in_minutes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 10.0, 10.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    with console.progress("train", 40_000, "samples") as advance:
+        advance(100)
+    assert "10.0 samples/s, 66 min left" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 160])
 def test_names_and_figures_of_a_table_are_whole_whatever_the_width(
     width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

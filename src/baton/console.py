@@ -26,6 +26,7 @@ from baton.errors import BatonError, one_line, redacted, visible
 
 LINE_SECONDS = 10.0
 PLAIN_WIDTH = 160
+MINUTES = 150.0  # seconds from which a time left is shown in minutes
 FRAME = 3  # characters between the cells of a table
 SHORT = 24  # characters of a cell that is never broken: a name, a number, an interval
 # What `styled` understands; tags as rich's `escape` knows them.
@@ -194,6 +195,11 @@ def silence() -> None:
     _console = Console(quiet=True)
 
 
+def _time(seconds: float) -> str:
+    """Return a time in seconds, or in minutes where seconds do not matter."""
+    return f"{seconds:,.0f} s" if seconds < MINUTES else f"{seconds / 60:,.0f} min"
+
+
 def _terminate(number: int, _frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + number)
@@ -238,7 +244,7 @@ def _lines(title: str, total: float | None, unit: str) -> Iterator[Callable[...,
         nonlocal shown
         shown = now
         rate = (done - before) / max(now - start, 1e-9)
-        left = f", {(total - done) / rate:,.0f} s left" if total and rate and done < total else ""
+        left = f", {_time((total - done) / rate)} left" if total and rate and done < total else ""
         of = f" of {total:,.0f}" if total else ""
         say(f"{escape(one_line(title))}: {done:,.0f}{of} {unit}, {rate:,.1f} {unit}/s{left}")
 
