@@ -173,7 +173,7 @@ def test_labels(project: Project) -> None:
     execute(project, "label_errors.md", "baton label-errors")
     before = project.folder / "params.yaml"
     kept = before.read_text()
-    project.edit(lambda raw: raw["preprocess"].update(shots=12))
+    project.edit(lambda raw: raw["preprocess"].update(shots=40))
     project.repro("tokenize")
     execute(project, "labels.md", "baton learning-curve", {"100,400,1000": "10,20"})
     listed = project.folder / "inbox/to_label.csv"
