@@ -1,8 +1,9 @@
 """README's way to a project of one's own, from an empty folder to the result in a browser, with a clock.
 
-In a new folder the checkout is cloned, and the commands of "Your own data" in README run as they stand there,
-on a terminal of 80 columns, with `--rows` sentences of VADER's film reviews as the table. What the terminal
-shows is recorded in asciinema's format (`asciinema play FILE`), pauses and all. The clock stops when MLflow
+In a new folder, which is also the home and so without caches, the checkout is cloned, and the commands of
+"Your own data" in README run as they stand there, on a terminal of 80 columns, with `--rows` sentences of
+VADER's film reviews as the table. What the terminal shows is recorded in asciinema's format (`asciinema play
+FILE`), pauses and all. The clock stops when MLflow
 answers; Chromium, if it is installed, takes a picture of the report.
 
     python -m benchmarks.first_minutes [--rows 600] [--out build/first_minutes]
@@ -11,6 +12,7 @@ The output is how long each command took. Installation and base model are fetche
 """
 
 import argparse
+import codecs
 import csv
 import fcntl
 import itertools
@@ -18,6 +20,7 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import tempfile
@@ -30,7 +33,9 @@ from typing import NamedTuple
 from benchmarks import _chromium, _project, _vader
 
 COLUMNS, LINES = 80, 30
-TABLE = "~/my/data.csv"  # in README
+TABLE = "my/data.csv"  # in README, in the home
+KEPT = ("PATH", "LANG", "PIP_", "SSL_", "REQUESTS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")  # variables
+DEADLINE = 1800.0  # seconds
 BEGINNING = "make install &&"
 PAUSE = 0.2  # seconds; what the terminal shows within it is one event
 PORT = 5000  # of `baton ui`
@@ -52,12 +57,17 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=600, help="sentences of the table (default 600)")
     parser.add_argument("--out", type=Path, default=Path("build/first_minutes"), help="a folder")
     options = parser.parse_args()
+    if answers():
+        raise SystemExit(
+            f"something answers on port {PORT} already, which `baton ui` would use; end it first"
+        )
     options.out.mkdir(parents=True, exist_ok=True)
     readme = (_project.ROOT / "README.md").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_table(folder / "data.csv", options.rows)
-        commands = [line.replace(TABLE, "../data.csv") for line in block(readme)]
+        (folder / TABLE).parent.mkdir()
+        write_table(folder / TABLE, options.rows)
+        commands = block(readme)
         subprocess.run(["git", "clone", "--quiet", str(_project.ROOT), str(folder / "baton")], check=True)
         events = record(commands, folder / "baton", options.out)
     write_cast(events, options.out / "first_minutes.cast")
@@ -90,38 +100,56 @@ def record(commands: list[str], folder: Path, out: Path) -> list[Event]:
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(folder)
-        own = {"TERM": "xterm-256color", "PIP_QUIET": "1"}  # pip's warnings are about this machine's settings
-        bare = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+        # Pip's warnings are about this machine's settings.
+        own = {"TERM": "xterm-256color", "HOME": str(folder.parent), "PIP_QUIET": "1"}
+        settings = Path.home() / ".config/pip/pip.conf"  # where packages come from
+        own |= {"PIP_CONFIG_FILE": str(settings)} if settings.is_file() else {}
+        bare = {key: value for key, value in os.environ.items() if key.upper().startswith(KEPT)}
         os.execvpe("bash", ["bash", "-c", script], bare | own)  # noqa: S606  becomes the shell
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     os.set_blocking(terminal, False)
-    events, begun, opened = list[Event](), time.monotonic(), False
-    while not opened:
-        time.sleep(PAUSE)
-        try:
-            text = os.read(terminal, 1 << 20).decode("utf-8", "replace")
-        except BlockingIOError:
-            text = ""
-        except OSError:
-            raise SystemExit(
-                "the commands failed:\n" + "".join(event.text for event in events)[-4000:]
-            ) from None
-        if text:
-            events.append(Event(round(time.monotonic() - begun, 2), text))
-        opened = any(f"{PROMPT}{commands[-1]}" in event.text for event in events) and answers()
-    events.append(Event(round(time.monotonic() - begun, 2), ""))
     try:
+        events = watch(terminal, f"{PROMPT}{commands[-1]}")
         picture(folder.parent / "mine/reports/report.html", out / "report.png")
     finally:
-        os.write(terminal, b"\x03")
+        os.killpg(child, signal.SIGTERM)
+        os.close(terminal)
         os.waitpid(child, 0)
+    return events
+
+
+def watch(terminal: int, last: str) -> list[Event]:
+    """Return what a terminal shows until the last command was given and MLflow answers.
+
+    Raises:
+        SystemExit: a command failed, or all take longer than they may.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    events, begun, shown = list[Event](), time.monotonic(), ""
+    while last not in shown or not answers():
+        time.sleep(PAUSE)
+        seconds, text, ended = time.monotonic() - begun, "", False
+        try:
+            while part := os.read(terminal, 1 << 16):
+                text += decoder.decode(part)
+        except BlockingIOError:
+            ended = seconds > DEADLINE
+        except OSError:  # the shell has
+            ended = True
+        if text:
+            events.append(Event(round(seconds, 2), text))
+            shown += text
+        if ended:
+            raise SystemExit(f"the commands failed, or took too long:\n{shown[-4000:]}")
+    events.append(Event(round(time.monotonic() - begun, 2), ""))
     return events
 
 
 def answers() -> bool:
     """Return whether MLflow answers."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}", timeout=5) as page:
+        with direct.open(f"http://127.0.0.1:{PORT}", timeout=5) as page:
             return bool(page.status == 200)
     except OSError:
         return False
@@ -146,10 +174,11 @@ def write_cast(events: list[Event], path: Path) -> None:
 
 def durations(commands: list[str], events: list[Event]) -> list[tuple[str, float]]:
     """Return the seconds from each command's prompt to the next one's."""
-    starts = [
-        next(event.seconds for event in events if f"{PROMPT}{command}" in event.text.replace("\r", ""))
-        for command in commands
-    ]
+    shown, times = "", list[float]()
+    for event in events:
+        shown += event.text
+        times += [event.seconds] * len(event.text)
+    starts = [times[shown.index(f"{PROMPT}{command}")] for command in commands]
     ends = [*starts[1:], events[-1].seconds]
     return [(command, end - start) for command, start, end in zip(commands, starts, ends, strict=True)]
 

@@ -37,9 +37,9 @@ def show(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Print what was fetched into a folder; an origin that all files share is named once."""
     title, files = f"{folder}, licence: {manifest['licence']}", manifest["files"].values()
     rows = [(file["path"], f"{file['bytes']:,}", file["sha256"][:12]) for file in files]
-    shared = {file["origin"].removesuffix(file["path"]) for file in files}
-    if len(shared) == 1 and all(file["origin"].endswith(file["path"]) for file in files):
-        console.table(f"{title}, from {shared.pop().rstrip('/')}", ("file", "bytes", "sha256"), rows)
+    shared = {file["origin"].removesuffix(f"/{file['path']}") for file in files}
+    if len(shared) == 1 and all(file["origin"].endswith(f"/{file['path']}") for file in files):
+        console.table(f"{title}, from {shared.pop()}", ("file", "bytes", "sha256"), rows)
         return
     rows = [(*row, file["origin"]) for row, file in zip(rows, files, strict=True)]
     console.table(title, ("file", "bytes", "sha256", "origin"), rows)

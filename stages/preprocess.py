@@ -102,8 +102,9 @@ def show_findings(report: dict[str, Any]) -> None:
             ("check", "policy", *files, "dropped", "first rows"),
             lines,
         )
-    others = len(found) - len(lines)
-    console.say(f"{others} {'other checks' if lines else 'checks'} found nothing")
+    if others := len(found) - len(lines):
+        said = f"{others} {'other ' if lines else ''}{'check' if others == 1 else 'checks'} found nothing"
+        console.say(f"{said} ({CLEAN}/report.json has their policies)")
 
 
 def show_unlabelled(found: dict[str, Any]) -> None:

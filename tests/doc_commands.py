@@ -7,8 +7,18 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
-INDENTED = re.compile(r"(?:\A|\n\n)((?: {4}.*(?:\n|\Z))+)")
+INDENTED = re.compile(r"(?:\A|(?<=\n\n))((?: {4}.*(?:\n|\Z))+)")
 INLINE = re.compile(r"`([^`]+)`")
+LANGUAGES = {
+    "",
+    "sh",
+    "yaml",
+    "python",
+    "csv",
+    "json",
+    "text",
+    "mermaid",
+}  # of fences; of the first two are commands
 PROGRAMS = (
     "baton",
     "make",
@@ -24,16 +34,18 @@ PROGRAMS = (
     "sed",
     "mv",
     "srun",
+    "pip",
+    "python3",
 )
 
 
 def blocks(page: Path) -> list[str]:
-    """Return the blocks of a page that are commands, without their indentation."""
+    """Return the blocks of a page with a line that is a command, without their indentation."""
     text = page.read_text(encoding="utf-8")
     fenced = [body for language, body in FENCED.findall(text) if language in {"", "sh"}]
     indented = INDENTED.findall(FENCED.sub("", text))
     plain = ["\n".join(line.strip() for line in block.strip("\n").split("\n")) for block in fenced + indented]
-    return [block for block in plain if _is_command(block.split("\n")[0])]
+    return [block for block in plain if any(map(_is_command, block.replace("\\\n", " ").split("\n")))]
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -50,7 +62,7 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def _is_command(line: str) -> bool:
-    words = _words(line)
+    words = re.sub(r"^([A-Z_]+=\S* )+", "", line).split()  # a quote may end on a later line
     return len(words) > 1 and words[0].rpartition("/")[2] in (*PROGRAMS, ".")
 
 

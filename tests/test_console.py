@@ -63,6 +63,18 @@ def test_of_lines_that_come_soon_after_another_those_that_matter_and_the_last_ar
     assert capsys.readouterr().out.split("\n") == ["line 0", "line 1", "line 3", "line 5", ""]
 
 
+def test_the_last_line_is_printed_also_if_an_error_follows(capsys: pytest.CaptureFixture[str]) -> None:
+    def loop() -> None:
+        with console.sparing() as show:
+            show("epoch 1", False)
+            show("epoch 2", False)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop()
+    assert capsys.readouterr().out.split("\n") == ["epoch 1", "epoch 2", ""]
+
+
 def test_a_table_shows_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
     console.table("figures", ["model", "accuracy"], [["teacher", 0.97], ["[student]", 0.96]])
     shown = capsys.readouterr().out
@@ -126,7 +138,7 @@ def test_a_long_time_left_is_in_minutes(
     monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
     with console.progress("train", 40_000, "samples") as advance:
         advance(100)
-    assert "10.0 samples/s, 66 min left" in capsys.readouterr().out
+    assert "10.0 samples/s, 67 min left" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 160])

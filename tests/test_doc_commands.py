@@ -1,4 +1,4 @@
-"""Every command in README.md and docs/ exists, with every option that it is given."""
+"""Every command of Baton, make and the benchmarks in README.md and docs/ exists, with every option given."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,8 @@ import pytest
 import typer
 
 from baton.cli import app
-from tests.doc_commands import PAGES, ROOT, blocks, commands
+from tests.doc_commands import FENCED, LANGUAGES, PAGES, ROOT, blocks, commands
+from tests.test_doc_blocks import NOT_RUN, RUN
 
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 BENCHMARKS = ROOT / "benchmarks"
@@ -30,10 +31,12 @@ def wrong(words: list[str]) -> str:
             path = BENCHMARKS / f"{module.removeprefix('benchmarks.')}.py"
             if not path.is_file():
                 return f"no module {module}"
-            text = "".join(other.read_text(encoding="utf-8") for other in BENCHMARKS.glob("*.py"))
-            own = path.read_text(encoding="utf-8")
-            shared = "_" in re.findall(r"from benchmarks import (\w?)", own)
-            return _unknown(rest, set(re.findall(r'"(-[\w-]+)"', text if shared else own)))
+            text = path.read_text(encoding="utf-8")
+            for name in set(
+                re.findall(r"\b_[a-z]\w+\b", "\n".join(re.findall(r"from benchmarks import .*", text)))
+            ):
+                text += (BENCHMARKS / f"{name}.py").read_text(encoding="utf-8")
+            return _unknown(rest, set(re.findall(r'"(-[\w-]+)"', text)))
     return ""
 
 
@@ -55,6 +58,20 @@ def test_commands_and_options_exist(page: Path) -> None:
     found = commands(page)
     faults = {" ".join(words): fault for words in found if (fault := wrong(words))}
     assert not faults
+
+
+def test_every_block_is_run_by_a_test_or_has_a_reason() -> None:
+    """Also: no table names a block that is gone."""
+    named = {*RUN, *NOT_RUN}
+    found = [(page.name, text.removeprefix(".venv/bin/")) for page in PAGES for text in blocks(page)]
+    keys = [[key for key in named if key[0] == page and text.startswith(key[1])] for page, text in found]
+    assert [block for block, own in zip(found, keys, strict=True) if len(own) != 1] == []
+    assert named == {key for own in keys for key in own} and not {*RUN} & {*NOT_RUN}
+
+
+def test_fences_have_known_languages() -> None:
+    found = {language for page in PAGES for language, _ in FENCED.findall(page.read_text(encoding="utf-8"))}
+    assert found <= LANGUAGES
 
 
 def test_the_patterns_find_commands() -> None:

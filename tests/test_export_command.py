@@ -1,7 +1,6 @@
 """`baton export` asks for an export in params.yaml, once, and runs its stage."""
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +46,13 @@ TIMES = {
 def ran(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """Work in a project with the shipped params; return what was asked of DVC."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BATON_SUMMARY", raising=False)
     Path("params.yaml").write_text((root / "params.yaml").read_text())
     storage.write_json(Path("data/clean/task.json"), task_spec.described(tiny.TASK))
     asked: list[tuple[str, ...]] = []
 
-    def dvc(*words: str) -> None:
+    def dvc(*words: str, own: Mapping[str, str]) -> None:
         asked.append(words)
-        assert os.environ["BATON_SUMMARY"] == "later"
+        assert own == {"BATON_SUMMARY": "later"}
         storage.write_json(METRICS, FIGURES)
         storage.write_json(TIMINGS, TIMES)
 
@@ -174,7 +172,7 @@ def test_an_export_that_fails_keeps_the_section(
 ) -> None:
     """So that its limits can be edited; `export: null` takes it back."""
 
-    def fails(*_: str) -> None:
+    def fails(*_: str, own: Mapping[str, str]) -> None:
         raise BatonError("`dvc repro export` failed")
 
     monkeypatch.setattr(commands, "dvc", fails)

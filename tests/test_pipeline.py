@@ -383,7 +383,6 @@ def test_a_b_a_is_a_run_cache_hit(project: Project) -> None:
     assert project.digests() == before
 
 
-@pytest.mark.slow
 def test_a_forced_rerun_gives_the_same_bytes_with_tracking_off(project: Project) -> None:
     before, store = project.digests(), hashlib.sha256((project.folder / "mlflow.db").read_bytes()).hexdigest()
     text = (project.folder / "params.yaml").read_text()

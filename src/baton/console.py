@@ -6,6 +6,7 @@ ten seconds.
 
 import contextlib
 import gc
+import math
 import os
 import re
 import signal
@@ -27,6 +28,7 @@ from baton.errors import BatonError, one_line, redacted, visible
 LINE_SECONDS = 10.0
 PLAIN_WIDTH = 160
 MINUTES = 150.0  # seconds from which a time left is shown in minutes
+HOURS = 120  # minutes from which it is shown in hours
 FRAME = 3  # characters between the cells of a table
 SHORT = 24  # characters of a cell that is never broken: a name, a number, an interval
 # What `styled` understands; tags as rich's `escape` knows them.
@@ -79,8 +81,10 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     title, columns = one_line(title), [*map(one_line, columns)]
     cells = [[one_line(str(cell)) for cell in row] for row in rows]
     wanted = [[max(map(cell_len, own)), _least(own)] for own in zip(columns, *cells, strict=True)]
-    for number, part in enumerate(_parts([least for _, least in wanted], _console.width)):
-        grid = Table(title=Text(title) if number == 0 else None, title_justify="left", title_style="bold")
+    if title:  # by itself, since a table folds its title to its own width
+        _console.print(Text(title, "bold"))
+    for part in _parts([least for _, least in wanted], _console.width):
+        grid = Table()
         room = _console.width - 1 - sum(wanted[place][1] + FRAME for place in part)
         widths = {}
         for place in sorted(part, key=lambda place: wanted[place][0] - wanted[place][1]):
@@ -147,9 +151,11 @@ def sparing() -> Iterator[Callable[[str, bool], None]]:
             say(text)
             last, held = time.monotonic(), ""
 
-    yield show
-    if held:
-        say(held)
+    try:
+        yield show
+    finally:
+        if held:
+            say(held)
 
 
 def run(main: Callable[[], None]) -> None:
@@ -196,8 +202,11 @@ def silence() -> None:
 
 
 def _time(seconds: float) -> str:
-    """Return a time in seconds, or in minutes where seconds do not matter."""
-    return f"{seconds:,.0f} s" if seconds < MINUTES else f"{seconds / 60:,.0f} min"
+    """Return a time in seconds, or in minutes or hours where these do not matter."""
+    if seconds < MINUTES:
+        return f"{seconds:,.0f} s"
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < HOURS else f"{minutes / 60:,.1f} h"
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:

@@ -45,10 +45,13 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_tree(folder: Path) -> str:
-    """Return the hex digest of a folder: of its sorted relative paths and their contents."""
+def sha256_tree(folder: Path, without: str = "") -> str:
+    """Return the hex digest of a folder: of its sorted relative paths and their contents.
+
+    Folders in it with the name `without` are left out.
+    """
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and without not in path.parts):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256(path)}\n".encode())
     return digest.hexdigest()
 

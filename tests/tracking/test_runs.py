@@ -196,6 +196,17 @@ def test_a_store_that_dies_stops_nothing_and_is_reported_once(
     assert client().get_logged_model(output_model.model_id).status == "READY"
 
 
+def test_under_baton_repro_a_stage_leaves_it_to_that_to_say_what_waits(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATON_DELIVERY", "later")
+    (project / "mlflow.db").write_bytes(b"no database" * 1000)
+    with tracking.stage("finetune", REASONS) as run:
+        run.metrics({"loss": 1.0}, step=1)
+    output = capsys.readouterr().out
+    assert "the MLflow store failed" in output and "entries wait in the journal" not in output
+
+
 def test_a_thread_that_the_end_of_the_process_cuts_off_reports_nothing(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -404,6 +404,16 @@ def interrupted(sections: dict[str, Any] = SECTIONS, **machine: Any) -> checkpoi
         return found
 
 
+def test_bytecode_is_no_other_code(project: Path) -> None:
+    """Any process that imports the code may write it, with the time of its source's last change in it."""
+    assert interrupted() is None
+    (project / "data/__pycache__").mkdir()
+    (project / "data/__pycache__/x.cpython-311.pyc").write_bytes(b"1")
+    assert interrupted() is not None
+    (project / "data/arrays.npy").write_bytes(b"0124")
+    assert interrupted() is None
+
+
 def test_the_same_experiment_goes_on(project: Path) -> None:
     assert interrupted() is None
     assert interrupted() is not None

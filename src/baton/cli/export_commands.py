@@ -1,6 +1,5 @@
 """`baton export`: ask for an export in params.yaml, run its stage, show what it chose."""
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -39,8 +38,7 @@ def export(model: Literal["student", "teacher"] | None) -> None:
         console.say(f"params.yaml: export.model is now {model}")
     from baton.workspace import commands
 
-    os.environ["BATON_SUMMARY"] = "later"  # what stages show at their end
-    commands.dvc("repro", "export")
+    commands.dvc("repro", "export", own={"BATON_SUMMARY": "later"})  # what stages show at their end
     summary(test=False)
     console.say(
         "next: set promotion.model to export and run `baton register`, `baton promote` and `baton serve`; "

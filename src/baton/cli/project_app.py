@@ -1,5 +1,6 @@
 """Commands about the project and its last run: the pipeline, checks, figures, MLflow, leftovers."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from baton import console, storage
+from baton.errors import BatonError
 
 if TYPE_CHECKING:
     from baton.tracking.run import SyncReport
@@ -24,8 +26,14 @@ def repro(
     from baton.workspace import commands
 
     inbox()
-    os.environ["BATON_SUMMARY"] = "later"  # what stages show at their end
-    commands.dvc("repro", *(targets or []))
+    # What stages show at their end is shown after the last; what waits for MLflow is delivered then.
+    own = {"BATON_SUMMARY": "later", "BATON_DELIVERY": "later"}
+    try:
+        commands.dvc("repro", *(targets or []), own=own)
+    except BatonError:
+        with contextlib.suppress(BatonError):  # the first error is the one to show; nothing is lost
+            _deliver()
+        raise
     _deliver()
     if not targets:
         summary(test=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from baton import console
-from baton.evaluate.report.wording import percent, spelled
+from baton.evaluate.report.wording import amount, percent, spelled
 from baton.tasks.figure_scale import Scale
 
 MEGABYTE = 1e6
@@ -47,7 +47,7 @@ def show(figures: Mapping[str, Any], timings: Mapping[str, Any], main: Scale, te
         console.say(
             f"{own['times_as_fast']:.2f} times as fast as the {name} ({low:.2f} to {high:.2f}), "
             f"{timings['samples_per_second']['export']:,.0f} against "
-            f"{timings['samples_per_second'][name]:,.0f} samples/s on {timings['threads']} threads"
+            f"{timings['samples_per_second'][name]:,.0f} samples/s on {amount(timings['threads'], 'threads')}"
         )
 
 

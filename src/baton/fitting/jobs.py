@@ -149,7 +149,8 @@ def started(
         wanted, model_folder.work(source, array_splits.read_meta(arrays).input)
     ) as runtime:
         data = placed(open_data(settings.augmentation, arrays, source), runtime)
-        console.say(f"runtime: {runtime.said()}")
+        for line in (runtime.said(), *runtime.remarks()):
+            console.say(f"runtime: {line}")
         sections = {
             stage: settings.model_dump(mode="json", exclude={"seeds"}),
             "runtime": wanted.model_dump(mode="json"),

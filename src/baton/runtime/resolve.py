@@ -1,7 +1,7 @@
 """Resolve device, precision, attention, compilation, threads and processes once, each choice with its reason.
 
-Input: the `runtime` section and this process's place in its group. Output: a frozen `Runtime`, which the
-stage prints and logs. Seeding is here too.
+Input: the `runtime` section and this process's place in its group. Output: a frozen `Runtime`, whose choices
+the stage prints, and logs with their reasons. Seeding is here too.
 """
 
 import contextlib
@@ -80,11 +80,19 @@ class Runtime:
         parts = [f"{self.device.type} ({why})", self.precision, f"attention {self.attention}"]
         parts += [f"{self.threads} {'thread' if self.threads == 1 else 'threads'}"]
         parts += [f"{self.processes} processes"] * (self.processes > 1)
-        parts += ["split weights"] * (self.sharding == "full")
+        parts += ["split weights"] * (self.sharding == "full" and self.processes > 1)
         parts += [f"compile {str(self.compile).lower()}"] * (self.compile is not False)
-        parts += [f"{self.loader_workers} loader workers"] * bool(self.loader_workers)
+        if workers := self.loader_workers:
+            parts.append(f"{workers} loader {'worker' if workers == 1 else 'workers'}")
         parts += ["deterministic"] * (self.deterministic and self.device.type != "cpu")
         return ", ".join(parts)
+
+    def remarks(self) -> list[str]:
+        """Return what params ask for and this machine does otherwise, or not as one would expect."""
+        asked = "set in params; "
+        return [
+            f"{choice} {said.replace(asked, '')}" for choice, said in self.reasons.items() if asked in said
+        ]
 
     def attention_for(self, work: Work) -> Attention:
         """Return the attention of a model that may be of another family than the one that was resolved."""

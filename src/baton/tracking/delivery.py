@@ -65,7 +65,7 @@ class Deliverer:
         finally:
             # `baton repro` delivers them at its end, and says what then still waits.
             waiting = self._writer.journal.waiting()
-            if waiting and os.environ.get("BATON_SUMMARY") != "later":
+            if waiting and os.environ.get("BATON_DELIVERY") != "later":
                 console.warn(
                     "tracking", f"{waiting:,} entries wait in the journal; `baton sync` delivers them"
                 )

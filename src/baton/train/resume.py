@@ -43,6 +43,7 @@ PACKAGES = (
     "cryptography",
 )
 # How a training run is saved, fed and started does not affect its course.
+BYTECODE = "__pycache__"  # which a process may write at any time
 WITHOUT_EFFECT = {"checkpoint_seconds", "data_on_device", "launcher", "loader_workers"}
 # A split model's checkpoint fits any number of processes, which only affects rounding, as does the number of
 # threads, each process's share of its machine.
@@ -135,7 +136,7 @@ def fingerprint(stage: str, sections: Mapping[str, Any], runtime: Runtime) -> di
     }
     for dep in params.read_raw(Path("dvc.yaml"))["stages"][stage]["deps"]:
         path = Path(dep)
-        marks[dep] = storage.sha256_tree(path) if path.is_dir() else storage.sha256(path)
+        marks[dep] = storage.sha256_tree(path, without=BYTECODE) if path.is_dir() else storage.sha256(path)
     device = torch.cuda.get_device_name() if runtime.device.type == "cuda" else _processor()
     machine = {"python": platform.python_version(), "device": device, "cuda": str(torch.version.cuda)}
     machine |= {name: importlib.metadata.version(name) for name in PACKAGES}

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from baton.errors import OutputError
@@ -15,12 +16,15 @@ from baton.processes import supervision
 AUTHOR = ("-c", "user.name=baton retrain", "-c", "user.email=baton-retrain@localhost")
 
 
-def dvc(*words: str) -> None:
-    """Run DVC, patient with its remote (`patient_dvc`), and let it print to the console."""
+def dvc(*words: str, own: Mapping[str, str] | None = None) -> None:
+    """Run DVC, patient with its remote (`patient_dvc`), and let it print to the console.
+
+    `own` are environment variables for it and its stages.
+    """
     # If this process dies, DVC ends, and its stage with it.
     ends_with_us = functools.partial(supervision.die_with_parent, signal.SIGTERM, os.getpid())
     command = [sys.executable, "-m", supervision.PATIENT_DVC, *words]
-    ended = subprocess.run(command, check=False, preexec_fn=ends_with_us)
+    ended = subprocess.run(command, env={**os.environ, **(own or {})}, check=False, preexec_fn=ends_with_us)
     if ended.returncode:
         raise OutputError(
             f"`dvc {' '.join(words)}` failed",

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from dvc.cli import main
+from dvc.config import Config
 from dvc.data_cloud import DataCloud
 from dvc.repo import Repo
 from dvc.stage.cache import RunCacheNotSupported, StageCache
@@ -32,7 +33,7 @@ NEEDLESS = {
     "dvc.repo.scm_context": ("\nTo track the changes", "\nTo enable auto staging"),
     "dvc.output": ("'models/export' is empty", "'reports/export' is empty"),
 }
-PUSH = "Use `dvc push`"  # where there may be no remote
+PUSH = "Use `dvc push`"  # left out where there is no remote
 
 
 def _patient(call: Callable[[], T], complete: Callable[[T], bool], held: Callable[[], str | None]) -> T:
@@ -113,7 +114,7 @@ def _quieten() -> None:
     write = ui.write
 
     def needed(*objects: Any, **options: Any) -> None:
-        if not str(next(iter(objects), "")).startswith(PUSH):
+        if not str(next(iter(objects), "")).startswith(PUSH) or Config()["core"].get("remote"):
             write(*objects, **options)
 
     ui.write = needed

@@ -4,6 +4,9 @@ Shown by `baton summary --test`.
 """
 
 import contextlib
+import os
+import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,6 +73,12 @@ def show(reports: Path) -> None:
     show_next(reports, f"  {reports}/tables has the figures of every class and slice as CSV files")
 
 
+def command(words: str) -> str:
+    """Return a command of Baton as it can be typed here, where `baton` may not be on PATH."""
+    name = "baton" if shutil.which("baton") else os.path.relpath(Path(sys.executable).with_name("baton"))
+    return f"`{name} {words}`"
+
+
 def show_next(reports: Path, line: str) -> None:
     """Print where to look next: the page, one more line, and MLflow."""
     page = reports / "report.html"
@@ -77,7 +86,7 @@ def show_next(reports: Path, line: str) -> None:
     if page.is_file():
         console.say(f"  {page}: open it in a browser for the verdict, and where the model fails")
     console.say(line)
-    console.say("  `baton ui` opens MLflow, with all runs, curves and models")
+    console.say(f"  {command('ui')} opens MLflow, with all runs, curves and models")
 
 
 @contextlib.contextmanager

@@ -41,7 +41,7 @@ def show(reports: Path) -> None:
         faster, low_high = _faster(timings)
         console.say(f"• The student has {faster} times the teacher's throughput ({low_high}).")
     console.say(f"• {looks_said(len(_known().get(_digest(TEST_ROWS), [])))}")
-    terminal.show_next(reports, "  `baton summary --test` shows the figures on test")
+    terminal.show_next(reports, f"  {terminal.command('summary --test')} shows the figures on test")
 
 
 def looked(result: str, rows: Path = TEST_ROWS) -> int:
