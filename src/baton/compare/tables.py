@@ -55,7 +55,7 @@ def title(found: Comparison) -> str:
     """Return the title of the wide tables."""
     percent = ", %" if found.figure.share else ""
     shown = f"{spelled(found.figure.name)} on test{percent}, by {found.unit}"
-    return f"{shown}; * recommended; costs are those of the last number of labels that was run"
+    return f"{shown}; * recommended; costs at the last number of labels"
 
 
 def costs(own: Costs) -> list[str]:
