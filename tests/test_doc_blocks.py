@@ -145,44 +145,6 @@ def lenient(raw: dict[str, object]) -> None:
     raw["promotion"] |= {"first_minimum": 0.0, "class_floor": None, "max_calibration_error": None}
 
 
-def test_first_steps_with_ones_own_table(project: Project, tmp_path: Path) -> None:
-    table = tmp_path / "my/data.csv"
-    table.parent.mkdir()
-    shutil.copy(project.folder / "inbox/data.csv", table)
-    editor = write_editor(tmp_path, "test_pipeline")
-    put = {"baton use csv": "baton use csv --force"}
-    said = execute(project, "own_data.md", "cp ~/my/data.csv", put, HOME=str(tmp_path), EDITOR=editor)
-    assert "Next:" in said and "report.html" in said
-    project.run("git", "checkout", "params.yaml", "dvc.lock", "metrics", "reports")
-
-
-def write_editor(folder: Path, module: str) -> str:
-    """Write a program that edits params.yaml as `small` of a test module does; return its command."""
-    path = folder / "editor.py"
-    path.write_text(
-        "import sys\n"
-        f"sys.path[:0] = [{str(texts.ROOT)!r}]\n"
-        "from ruamel.yaml import YAML\n"
-        f"from tests import {module}\n"
-        "yaml = YAML(typ='safe', pure=True)\n"
-        "raw = yaml.load(open(sys.argv[1]))\n"
-        f"{module}.small(raw)\n"
-        "yaml.dump(raw, open(sys.argv[1], 'w'))\n"
-    )
-    return f"{sys.executable} {path}"
-
-
-def test_first_steps_with_ones_own_pictures(tmp_path: Path) -> None:
-    made = images.make_project(tmp_path / "project")
-    (made.folder / ".venv").symlink_to(sys.prefix)
-    shutil.copytree(texts.ROOT / "recipes", made.folder / "recipes")
-    shutil.move(made.folder / "inbox/images", tmp_path / "my/pictures")
-    editor = write_editor(tmp_path, "test_image_pipeline")
-    put = {"baton use image-folder": "baton use image-folder --force"}
-    said = execute(made, "own_data.md", "cp -r ~/my/pictures", put, HOME=str(tmp_path), EDITOR=editor)
-    assert "Next:" in said
-
-
 def test_compare_runs(project: Project) -> None:
     execute(project, "comparing.md", "make ui")
     said = execute(project, "report.md", "baton compare HEAD~1 HEAD")
@@ -248,3 +210,41 @@ def test_serving(project: Project) -> None:
     put = {"NAME@": "csv@", "FOLDER": "image"}
     execute(project, "serving.md", "baton serve models:/NAME@champion --dockerfile", put)
     assert (project.folder / "image/Dockerfile").is_file()
+
+
+def write_editor(folder: Path, module: str) -> str:
+    """Write a program that edits params.yaml as `small` of a test module does; return its command."""
+    path = folder / "editor.py"
+    path.write_text(
+        "import sys\n"
+        f"sys.path[:0] = [{str(texts.ROOT)!r}]\n"
+        "from ruamel.yaml import YAML\n"
+        f"from tests import {module}\n"
+        "yaml = YAML(typ='safe', pure=True)\n"
+        "raw = yaml.load(open(sys.argv[1]))\n"
+        f"{module}.small(raw)\n"
+        "yaml.dump(raw, open(sys.argv[1], 'w'))\n"
+    )
+    return f"{sys.executable} {path}"
+
+
+def test_first_steps_with_ones_own_pictures(tmp_path: Path) -> None:
+    made = images.make_project(tmp_path / "project")
+    (made.folder / ".venv").symlink_to(sys.prefix)
+    shutil.copytree(texts.ROOT / "recipes", made.folder / "recipes")
+    shutil.move(made.folder / "inbox/images", tmp_path / "my/pictures")
+    editor = write_editor(tmp_path, "test_image_pipeline")
+    put = {"baton use image-folder": "baton use image-folder --force"}
+    said = execute(made, "own_data.md", "cp -r ~/my/pictures", put, HOME=str(tmp_path), EDITOR=editor)
+    assert "Next:" in said
+
+
+def test_first_steps_with_ones_own_table(project: Project, tmp_path: Path) -> None:
+    """The last one: its baselines would be in the way of test_champion's, on the same test rows."""
+    table = tmp_path / "my/data.csv"
+    table.parent.mkdir()
+    shutil.copy(project.folder / "inbox/data.csv", table)
+    editor = write_editor(tmp_path, "test_pipeline")
+    put = {"baton use csv": "baton use csv --force"}
+    said = execute(project, "own_data.md", "cp ~/my/data.csv", put, HOME=str(tmp_path), EDITOR=editor)
+    assert "Next:" in said and "report.html" in said
