@@ -169,6 +169,7 @@ def sync(server: Server) -> list[tracking.SyncReport]:
 def test_a_server_that_is_not_there(
     server: Server, teacher: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert not server.answers(), "this test comes first"
     times = train(server, teacher, {})
     output = capsys.readouterr().out
     assert output.count("the MLflow store failed") == 1
@@ -184,6 +185,8 @@ def test_a_server_that_is_not_there(
 
 
 def test_a_server_that_hangs(server: Server, teacher: Path) -> None:
+    if not server.answers():
+        server.start()
     times = train(server, teacher, {100: signal.SIGSTOP})
     settle()
     waiting = journals()
@@ -193,6 +196,8 @@ def test_a_server_that_hangs(server: Server, teacher: Path) -> None:
 
 
 def test_a_server_that_hangs_for_a_while(server: Server, teacher: Path) -> None:
+    if not server.answers():
+        server.start()
     times = train(server, teacher, {1: signal.SIGSTOP, 290: signal.SIGCONT})
     check(server, times, sync(server))
 
