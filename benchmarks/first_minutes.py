@@ -3,8 +3,8 @@
 In a new folder, which is also the home and so without caches, the checkout is cloned, and the commands of
 "Your own data" in README run as they stand there, on a terminal of 80 columns, with `--rows` sentences of
 VADER's film reviews as the table. What the terminal shows is recorded in asciinema's format (`asciinema play
-FILE`), pauses and all. The clock stops when MLflow
-answers; Chromium, if it is installed, takes a picture of the report.
+FILE`), pauses and all; a text file has what stayed on the screen. The clock stops when MLflow answers;
+Chromium, if it is installed, takes a picture of the report.
 
     python -m benchmarks.first_minutes [--rows 600] [--out build/first_minutes]
 
@@ -70,10 +70,14 @@ def main() -> None:
         commands = block(readme)
         subprocess.run(["git", "clone", "--quiet", str(_project.ROOT), str(folder / "baton")], check=True)
         events = record(commands, folder / "baton", options.out)
+    events = [Event(event.seconds, event.text.replace(str(folder), "~")) for event in events]
     write_cast(events, options.out / "first_minutes.cast")
-    for command, seconds in durations(commands, events):
-        print(f"{seconds:6.1f} s  {command}")
-    print(f"{events[-1].seconds / 60:6.1f} minutes in all; {options.out} has the recording")
+    lines = [f"{seconds:6.1f} s  {command}" for command, seconds in durations(commands, events)]
+    lines.append(f"{events[-1].seconds / 60:6.1f} minutes in all")
+    print(*lines, sep="\n")
+    shown = screen("".join(event.text for event in events))
+    (options.out / "first_minutes.txt").write_text("\n".join([*shown, "", *lines, ""]), encoding="utf-8")
+    print(f"{options.out} has the recording, and what stayed on the screen")
 
 
 def block(readme: str) -> list[str]:
@@ -170,6 +174,26 @@ def write_cast(events: list[Event], path: Path) -> None:
     header = {"version": 2, "width": COLUMNS, "height": LINES, "title": "Baton: a project of one's own"}
     lines = [json.dumps(header), *(json.dumps([seconds, "o", text]) for seconds, text in events)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def screen(text: str) -> list[str]:
+    """Return the lines that stay on a terminal: bars that were drawn over and erased are gone."""
+    lines, row, column = [""], 0, 0
+    for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]|[^\x1b\r\n]+|\x1b", text):
+        if part == "\n":
+            row += 1
+            lines += [""] * (row == len(lines))
+        elif part == "\r":
+            column = 0
+        elif part.endswith("A") and part[0] == "\x1b":
+            row = max(0, row - int(part[2:-1] or 1))
+        elif part.endswith("K") and part[0] == "\x1b":
+            lines[row] = "" if part == "\x1b[2K" else lines[row][:column]
+        elif part[0] != "\x1b":
+            before = lines[row].ljust(column)
+            lines[row] = before[:column] + part + before[column + len(part) :]
+            column += len(part)
+    return [line.rstrip() for line in lines]
 
 
 def durations(commands: list[str], events: list[Event]) -> list[tuple[str, float]]:

@@ -41,3 +41,10 @@ def test_a_command_that_fails_is_shown(tmp_path: Path) -> None:
     (tmp_path / "project").mkdir()
     with pytest.raises(SystemExit, match="no such thing"):
         first_minutes.record(["echo no such thing; false", "cat"], tmp_path / "project", tmp_path)
+
+
+def test_what_was_drawn_over_is_gone() -> None:
+    shown = first_minutes.screen(
+        "one\r\n 0% bar\r\x1b[K50% bar\r\nlast\x1b[1A\r\x1b[2Kdone\r\n\x1b[1mend\x1b[0m"
+    )
+    assert shown == ["one", "done", "endt"]

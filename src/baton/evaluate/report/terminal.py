@@ -84,7 +84,7 @@ def show_next(reports: Path, line: str) -> None:
     page = reports / "report.html"
     console.say("Next:")
     if page.is_file():
-        console.say(f"  {page}: open it in a browser for the verdict, and where the model fails")
+        console.say(f"  {page} in a browser has the verdict, and where the model fails")
     console.say(line)
     console.say(f"  {command('ui')} opens MLflow, with all runs, curves and models")
 
