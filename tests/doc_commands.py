@@ -9,16 +9,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 INDENTED = re.compile(r"(?:\A|(?<=\n\n))((?: {4}.*(?:\n|\Z))+)")
 INLINE = re.compile(r"`([^`]+)`")
-LANGUAGES = {
-    "",
-    "sh",
-    "yaml",
-    "python",
-    "csv",
-    "json",
-    "text",
-    "mermaid",
-}  # of fences; of the first two are commands
+SHELL = {"", "sh"}  # languages of fences with commands
+LANGUAGES = SHELL | {"yaml", "python", "csv", "json", "text", "mermaid"}
 PROGRAMS = (
     "baton",
     "make",
@@ -42,7 +34,7 @@ PROGRAMS = (
 def blocks(page: Path) -> list[str]:
     """Return the blocks of a page with a line that is a command, without their indentation."""
     text = page.read_text(encoding="utf-8")
-    fenced = [body for language, body in FENCED.findall(text) if language in {"", "sh"}]
+    fenced = [body for language, body in FENCED.findall(text) if language in SHELL]
     indented = INDENTED.findall(FENCED.sub("", text))
     plain = ["\n".join(line.strip() for line in block.strip("\n").split("\n")) for block in fenced + indented]
     return [block for block in plain if any(map(_is_command, block.replace("\\\n", " ").split("\n")))]

@@ -7,7 +7,6 @@ nothing; other uses of `make` become the commands of its targets.
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ import pytest
 from tests import test_image_pipeline as images
 from tests import test_pipeline as texts
 from tests.doc_commands import PAGES, blocks
+from tests.gate import free_port
 from tests.test_pipeline import Project
 
 pytestmark = pytest.mark.slow
@@ -86,15 +86,8 @@ def execute(project: Project, page: str, words: str, put: Mapping[str, str] = {}
     for old, new in put.items():
         assert old in text, f"{page} has no {old!r} in its block any more"
         text = text.replace(old, new)
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}",
-        "PYTHONPATH": str(project.folder / "src"),
-        "BATON_PYTHON": sys.executable,
-        "DVC_SITE_CACHE_DIR": str(project.folder / ".baton/dvc"),
-        "PORT": str(free_port()),
-        **own,
-    }
+    path = f"{Path(sys.prefix) / 'bin'}:{os.environ['PATH']}"
+    environment = {**project.environment(), "PATH": path, "PORT": str(free_port()), **own}
     done = subprocess.run(
         ["bash", "-c", PRELUDE + text],
         cwd=project.folder,
@@ -106,12 +99,6 @@ def execute(project: Project, page: str, words: str, put: Mapping[str, str] = {}
     )
     assert done.returncode == 0, f"{text}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     return done.stdout
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def commit(project: Project, tag: str) -> None:

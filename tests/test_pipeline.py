@@ -50,15 +50,17 @@ class Project:
 
     folder: Path
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def environment(self) -> dict[str, str]:
         own = {
             "BATON_PYTHON": sys.executable,
             "PYTHONPATH": str(self.folder / "src"),
             "DVC_SITE_CACHE_DIR": str(self.folder / ".baton/dvc"),
         }
-        environment = {**os.environ, **own, "COLUMNS": "200"}
+        return {**os.environ, **own, "COLUMNS": "200"}
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+            command, cwd=self.folder, env=self.environment(), capture_output=True, text=True, check=False
         )
 
     def dvc(self, *arguments: str) -> str:

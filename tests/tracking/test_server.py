@@ -165,6 +165,12 @@ def sync(server: Server) -> list[tracking.SyncReport]:
     return [tracking.sync(), tracking.sync()]
 
 
+def ensure(server: Server) -> None:
+    """Start the server, unless a test before has."""
+    if not server.answers():
+        server.start()
+
+
 @pytest.mark.slow
 def test_a_server_that_is_not_there(
     server: Server, teacher: Path, capsys: pytest.CaptureFixture[str]
@@ -185,8 +191,7 @@ def test_a_server_that_is_not_there(
 
 
 def test_a_server_that_hangs(server: Server, teacher: Path) -> None:
-    if not server.answers():
-        server.start()
+    ensure(server)
     times = train(server, teacher, {100: signal.SIGSTOP})
     settle()
     waiting = journals()
@@ -196,8 +201,7 @@ def test_a_server_that_hangs(server: Server, teacher: Path) -> None:
 
 
 def test_a_server_that_hangs_for_a_while(server: Server, teacher: Path) -> None:
-    if not server.answers():
-        server.start()
+    ensure(server)
     times = train(server, teacher, {1: signal.SIGSTOP, 290: signal.SIGCONT})
     check(server, times, sync(server))
 
@@ -280,8 +284,7 @@ def test_with_the_settings_of_a_real_stage_a_hanging_server_costs_ten_seconds_at
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
     monkeypatch.setattr(recorder, "WAIT_SECONDS", 10.0)
-    if not server.answers():
-        server.start()
+    ensure(server)
     start = time.monotonic()
     times = train(server, teacher, {100: signal.SIGSTOP})
     assert 10 <= time.monotonic() - start < 15
